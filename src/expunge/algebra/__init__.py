@@ -1,0 +1,1 @@
+"""Tensor mathematics: no files, no state, no printing."""

@@ -1,0 +1,214 @@
+"""Intervals, ROC, AUC, exact tests and divergences. Scores are compared in double precision."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy import stats
+from torch import Tensor
+
+LEVEL = 0.95
+_SMALL = 20  # members: below this DeLong's variance is too noisy to be believed
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A number and where it lies with 95 % confidence."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Difference(NamedTuple):
+    """How far a number is from another, and the p-value of their being equal."""
+
+    interval: Interval
+    p: float
+
+
+def clopper_pearson(successes: int, n: int, level: float = LEVEL) -> Interval:
+    """Exact interval of a proportion."""
+    tail = (1 - level) / 2
+    low = stats.beta.ppf(tail, successes, n - successes + 1) if successes > 0 else 0.0
+    high = stats.beta.ppf(1 - tail, successes + 1, n - successes) if successes < n else 1.0
+    return Interval(successes / n, float(low), float(high))
+
+
+def mean_interval(values: Float[Tensor, " n"], level: float = LEVEL) -> Interval:
+    """Mean of independent values with Student's interval; exact where all are zero or one."""
+    values = values.double()
+    if bool(((values == 0) | (values == 1)).all()):
+        return clopper_pearson(int(values.sum()), len(values), level)
+    mean, n = values.mean().item(), len(values)
+    if n < 2:
+        return Interval(mean, -torch.inf, torch.inf)
+    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * values.std().item() / n**0.5
+    return Interval(mean, mean - half, mean + half)
+
+
+def auc(member: Float[Tensor, " m"], nonmember: Float[Tensor, " n"]) -> Interval:
+    """Probability that a member scores above a non-member, ties counting half.
+
+    DeLong's interval; Newcombe's score interval for few samples or perfect separation, where
+    DeLong's variance would be noisy or zero.
+    """
+    above, below = placements(member, nonmember)
+    value = above.mean().item()
+    variance = _variance(above) + _variance(below)
+    if min(len(above), len(below)) < _SMALL or variance == 0:
+        return Interval(value, *_newcombe(value, len(above), len(below)))
+    half = float(stats.norm.ppf((1 + LEVEL) / 2)) * variance**0.5
+    return Interval(value, max(0.0, value - half), min(1.0, value + half))
+
+
+def placements(
+    member: Float[Tensor, " m"], nonmember: Float[Tensor, " n"]
+) -> tuple[Float[Tensor, " m"], Float[Tensor, " n"]]:
+    """DeLong's components: the share of the other group that every sample beats (or loses to)."""
+    x, y = member.double().numpy(), nonmember.double().numpy()
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ValueError("scores must be finite")
+    m, n = len(x), len(y)
+    ranks = stats.rankdata(np.concatenate([x, y]))
+    above = (ranks[:m] - stats.rankdata(x)) / n
+    below = 1 - (ranks[m:] - stats.rankdata(y)) / m
+    return torch.from_numpy(above), torch.from_numpy(below)
+
+
+def auc_difference(
+    candidate: tuple[Float[Tensor, " m"], Float[Tensor, " n"]],
+    references: Sequence[tuple[Float[Tensor, " m"], Float[Tensor, " n"]]],
+) -> Difference | None:
+    """AUC of one model less the mean AUC of reference models on the same samples.
+
+    The candidate and the references differ by chance in two ways that both are seen here: sample
+    by sample (the paired variance of their placements), and as whole models (the spread of the
+    references' AUCs, when there are several). The larger one sets the interval. None when a
+    single member leaves nothing to estimate a variance from.
+    """
+    above, below = placements(*candidate)
+    if len(above) < 2 or len(below) < 2:
+        return None
+    pairs = [placements(*scores) for scores in references]
+    apart_above = above - torch.stack([a for a, _ in pairs]).mean(0)
+    apart_below = below - torch.stack([b for _, b in pairs]).mean(0)
+    aucs = torch.stack([a.mean() for a, _ in pairs])
+    between = _spread(aucs) ** 2 * (1 + 1 / len(aucs))
+    variance = max(_variance(apart_above) + _variance(apart_below), between)
+    return _student(apart_above.mean().item(), variance**0.5, len(above) - 1)
+
+
+def rate_difference(
+    candidate: Float[Tensor, " n"], references: Sequence[Float[Tensor, " n"]]
+) -> Difference:
+    """Mean of one model's hits less the references' mean, with a square-and-add interval.
+
+    Each rate brings its own interval, the candidate's over samples and the references' over
+    samples and models, so that no variance is zero where all are right or all are wrong.
+    """
+    own = mean_interval(candidate)
+    means = torch.stack([hits.double().mean() for hits in references])
+    rate, n = means.mean().item(), len(candidate)
+    theirs = clopper_pearson(round(rate * n), n)
+    spread = float(stats.norm.ppf((1 + LEVEL) / 2)) * _spread(means) * (1 + 1 / len(means)) ** 0.5
+    low, high = max(rate - theirs.low, spread), max(theirs.high - rate, spread)
+    value = own.value - rate
+    interval = Interval(
+        value,
+        value - ((own.value - own.low) ** 2 + high**2) ** 0.5,
+        value + ((own.high - own.value) ** 2 + low**2) ** 0.5,
+    )
+    return Difference(interval, _p_from(interval))
+
+
+def mean_difference(
+    candidate: Float[Tensor, " n"], references: Sequence[Float[Tensor, " n"]]
+) -> Difference | None:
+    """Mean of one model's values less the references' mean, paired sample by sample."""
+    if len(candidate) < 2:
+        return None
+    apart = candidate.double() - torch.stack([*references]).double().mean(0)
+    means = torch.stack([values.double().mean() for values in references])
+    variance = max(_variance(apart), _spread(means) ** 2 * (1 + 1 / len(means)))
+    return _student(apart.mean().item(), variance**0.5, len(apart) - 1)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values, in the order given."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted, floor = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        floor = max(floor, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = floor
+    return adjusted
+
+
+def roc(
+    member: Float[Tensor, " m"], nonmember: Float[Tensor, " n"]
+) -> tuple[list[float], list[float]]:
+    """False and true positive rates at every threshold, from none caught to all."""
+    thresholds = torch.cat([member, nonmember]).double().unique().flip(0)
+    x, y = member.double().sort().values, nonmember.double().sort().values
+    fpr = 1 - torch.searchsorted(y, thresholds) / len(y)
+    tpr = 1 - torch.searchsorted(x, thresholds) / len(x)
+    return [0.0, *fpr.tolist()], [0.0, *tpr.tolist()]
+
+
+def kl(p: Float[Tensor, "n c"], q: Float[Tensor, "n c"]) -> Float[Tensor, " n"]:
+    """Kullback-Leibler divergence of every row of ``q`` from ``p``, in nats."""
+    p, q = p.double(), q.double().clamp_min(1e-300)
+    return torch.where(p > 0, p * (p.clamp_min(1e-300) / q).log(), 0.0).sum(1)
+
+
+def js_bits(p: Float[Tensor, "n c"], q: Float[Tensor, "n c"]) -> Float[Tensor, " n"]:
+    """Jensen-Shannon divergence of every two rows, in bits: between 0 and 1."""
+    middle = (p.double() + q.double()) / 2
+    return (kl(p, middle) + kl(q, middle)) / (2 * torch.tensor(2.0, dtype=torch.double).log())
+
+
+def _variance(components: Tensor) -> float:
+    return components.var().item() / len(components) if len(components) > 1 else 0.0
+
+
+def _spread(values: Tensor) -> float:
+    return values.std().item() if len(values) > 1 else 0.0
+
+
+def _student(value: float, error: float, freedom: int) -> Difference:
+    if error == 0:
+        return Difference(Interval(value, value, value), 1.0 if value == 0 else 0.0)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
+    p = 2 * float(stats.t.sf(abs(value) / error, freedom))
+    return Difference(Interval(value, value - half, value + half), p)
+
+
+def _p_from(interval: Interval) -> float:
+    """Two-sided p-value of zero, from the half of the interval that faces it."""
+    half = interval.value - interval.low if interval.value > 0 else interval.high - interval.value
+    if half == 0:
+        return 1.0 if interval.value == 0 else 0.0
+    z = float(stats.norm.ppf((1 + LEVEL) / 2)) * abs(interval.value) / half
+    return 2 * float(stats.norm.sf(z))
+
+
+def _newcombe(value: float, m: int, n: int) -> tuple[float, float]:
+    """Newcombe (2006), method 5: the AUCs whose own standard error would reach ``value``."""
+    z, extra = float(stats.norm.ppf((1 + LEVEL) / 2)), (m + n) / 2 - 1
+
+    def reached(theta: float) -> bool:
+        spread = theta * (1 - theta) / (m * n)
+        spread *= 1 + extra * ((1 - theta) / (2 - theta) + theta / (1 + theta))
+        return bool(abs(theta - value) <= z * spread**0.5)
+
+    return _edge(reached, value, 0.0), _edge(reached, value, 1.0)
+
+
+def _edge(reached: Callable[[float], bool], inside: float, outside: float) -> float:
+    for _ in range(60):
+        middle = (inside + outside) / 2
+        inside, outside = (middle, outside) if reached(middle) else (inside, middle)
+    return inside

@@ -1,0 +1,63 @@
+"""What a membership attack is: one score a sample, higher for those that were trained on."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from expunge.errors import MissingInput
+from expunge.observing import Observation, Snapshot
+from expunge.tasks import Kind
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """One number a sample, in double precision."""
+
+    member: Float[Tensor, " m"]
+    nonmember: Float[Tensor, " n"]
+
+
+@dataclass(frozen=True)
+class Attack(ABC):
+    """A way to tell members from non-members. Fields are settings."""
+
+    tasks: ClassVar[tuple[Kind, ...]] = ("classification", "multilabel", "regression")
+
+    @abstractmethod
+    def score(self, snapshot: Snapshot) -> Scores:
+        """Score the forget set and the samples that it may be compared with."""
+
+
+def exchangeable(snapshot: Snapshot) -> tuple[Observation, Observation]:
+    """The forget set, and test samples of the same classes in the same proportions.
+
+    Comparing a forgotten class with a whole test set would measure the class, not the memory of
+    it. Which test samples are taken depends on their ids alone, not on their order.
+    """
+    member, test = snapshot.forget, snapshot.test
+    if len(member) == 0:
+        raise MissingInput("nobody left the training set, so there are no members to look for")
+    if member.kind != "classification":
+        return member, test
+    chosen = _matched(member.labels, test.labels, test.ids)
+    if len(chosen) == 0:
+        raise MissingInput("the test set has no sample of the forgotten classes")
+    return member, test.only(chosen)
+
+
+def _matched(
+    wanted: Int[Tensor, " m"], labels: Int[Tensor, " n"], ids: Int[Tensor, " n"]
+) -> Int[Tensor, " k"]:
+    classes, counts = wanted.unique(return_counts=True)
+    present = [(labels == k).nonzero().flatten() for k in classes]
+    times = min(len(rows) / count for rows, count in zip(present, counts.tolist(), strict=True))
+    lottery = (ids * 2654435761) % 4294967296  # Knuth's hash: a fixed, order-free draw
+    taken = [
+        rows[lottery[rows].argsort()][: int(times * count)]
+        for rows, count in zip(present, counts.tolist(), strict=True)
+    ]
+    return torch.cat(taken)

@@ -1,0 +1,1 @@
+"""One file, one attack. The file name is the attack's name."""

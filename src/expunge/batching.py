@@ -1,0 +1,137 @@
+"""A part of a dataset in batches; tensor-backed data never leave memory."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset, TensorDataset, default_collate
+
+from expunge.splitting import Part
+from expunge.storing import digest_tensors, digest_text
+from expunge.tasks.reading import mapped, moved
+
+_CPU = torch.device("cpu")
+_WORTH_WORKERS = 32  # batches: below this, starting workers costs more than they save
+
+
+@runtime_checkable
+class Resident(Protocol):
+    """A dataset whose samples are rows of tensors, made ready a batch at a time.
+
+    ``prepare`` must be deterministic: it normalises, say, and never augments.
+    """
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """One row a sample."""
+
+    def prepare(self, *rows: Tensor) -> Any:
+        """Turn stored rows into a batch."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batches:
+    """A part, ready to be read in batches any number of times.
+
+    Batches are as equal in size as can be, so the last one is never a single sample left over:
+    BatchNorm cannot take one, and dropping it would lose a sample. Shuffling draws from torch's
+    global generator, which the runner seeds.
+    """
+
+    part: Part
+    size: int = 128
+    shuffle: bool = False
+    device: torch.device = _CPU
+
+    def __len__(self) -> int:
+        return (len(self.part) + self.size - 1) // self.size
+
+    def __iter__(self) -> Iterator[Any]:
+        return (batch for _, batch in self.indexed())
+
+    def indexed(self) -> Iterator[tuple[Int[Tensor, " n"], Any]]:
+        """Batches with the positions of their samples in the training set."""
+        if len(self.part) == 0:
+            return
+        ids = self.part.indices
+        order = ids[torch.randperm(len(ids))] if self.shuffle else ids
+        chunks = order.tensor_split(len(self))
+        for chunk, batch in zip(chunks, _read(self.part.source, chunks), strict=True):
+            yield chunk, moved(batch, self.device)
+
+    def epochs(self, count: int) -> Iterator[Any]:
+        """All batches, ``count`` times over."""
+        for _ in range(count):
+            yield from self
+
+    def endless(self) -> Iterator[Any]:
+        """All batches, again and again."""
+        while len(self.part):
+            yield from self
+
+    def take(self, ids: Int[Tensor, " n"]) -> Any:
+        """One batch of the samples at these positions in the training set."""
+        return moved(next(_read(self.part.source, [ids.cpu()])), self.device)
+
+
+def _read(source: Any, chunks: Sequence[Tensor]) -> Iterator[Any]:
+    source, chunks = _rooted(source, chunks)
+    if is_resident(source):
+        return _gathered(source, chunks)
+    return iter(
+        DataLoader(
+            source,
+            batch_sampler=[chunk.tolist() for chunk in chunks],
+            num_workers=min(2, os.cpu_count() or 1) if len(chunks) >= _WORTH_WORKERS else 0,
+            collate_fn=getattr(source, "collate_fn", default_collate),
+        )
+    )
+
+
+def is_resident(source: Any) -> bool:
+    """Whether samples are rows of tensors; caching others could freeze random transforms."""
+    return type(source) is TensorDataset or isinstance(source, Resident)
+
+
+def _rooted(source: Any, chunks: Sequence[Tensor]) -> tuple[Any, Sequence[Tensor]]:
+    """Look through parts and subsets to the dataset that holds the samples."""
+    while isinstance(source, (Part, Subset)):
+        inside = torch.as_tensor(source.indices)
+        chunks = [inside[chunk] for chunk in chunks]
+        source = source.source if isinstance(source, Part) else source.dataset
+    return source, chunks
+
+
+def _gathered(source: Any, chunks: Sequence[Tensor]) -> Iterator[Any]:
+    # Rows are copied, never viewed: a model that works in place must not write into the data.
+    prepare = getattr(source, "prepare", None)
+    for chunk in chunks:
+        rows = tuple(x.index_select(0, chunk.to(x.device)) for x in source.tensors)
+        yield prepare(*rows) if prepare else rows
+
+
+def data_digest(source: Any) -> str:
+    """Digest of a dataset: its bytes where they are in memory, else what a few samples show.
+
+    A dataset that reads files, or transforms at random, may answer for itself with a ``digest``
+    attribute: a text that changes when its content does.
+    """
+    if isinstance(source, Part):
+        return digest_text(data_digest(source.source), digest_tensors({"ids": source.indices}))
+    if is_resident(source):
+        return digest_tensors({str(i): x for i, x in enumerate(source.tensors)})
+    own = getattr(source, "digest", None)
+    if isinstance(own, str):
+        return own
+    probes = torch.linspace(0, len(source) - 1, 16).long().unique().tolist()
+    shown = [repr(mapped(source[i], _shape)) for i in probes]
+    return digest_text(type(source).__qualname__, str(len(source)), *shown)
+
+
+def _shape(leaf: Any) -> Any:
+    """What random transforms leave alone: types, shapes, and plain values."""
+    return (str(leaf.dtype), tuple(leaf.shape)) if isinstance(leaf, Tensor) else leaf

@@ -1,0 +1,39 @@
+"""Models to compare with: values only; `retraining` makes them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from expunge.observing import Snapshot
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """One model that never saw the forget set."""
+
+    load: Callable[[], nn.Module]
+    snapshot: Snapshot
+    seed: int
+    seconds: float
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class References:
+    """Several retrained models; they differ by their seeds."""
+
+    members: tuple[Reference, ...]
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @property
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """What each of them says."""
+        return tuple(member.snapshot for member in self.members)
+
+    @property
+    def seconds(self) -> float:
+        """How long retraining takes, on average."""
+        return sum(member.seconds for member in self.members) / len(self.members)

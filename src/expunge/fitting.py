@@ -1,0 +1,175 @@
+"""The default training loop: SGD or AdamW, a schedule, bf16 where it pays, resumable."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.utils.data import Dataset
+
+from expunge.batching import Batches
+from expunge.errors import CannotRead, Diverged
+from expunge.observing import device_of
+from expunge.progress import Progress, quiet
+from expunge.splitting import Part
+from expunge.storing import (
+    as_json,
+    digest_json,
+    digest_tensors,
+    forget_file,
+    load_tensors,
+    save_tensors,
+)
+from expunge.tasks import Batch, Classification, Task
+
+Penalty = Callable[[nn.Module, Batch], Tensor]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Train a model on a dataset. Call it like the ``fit`` of a recipe.
+
+    It has more fields than most, because a training loop has this many dials. Randomness comes
+    from torch's global generator: whoever calls seeds it.
+    """
+
+    epochs: int = 30
+    lr: float = 0.1
+    batch: int = 128
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    schedule: Literal["cosine", "onecycle", "constant"] = "cosine"
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    augment: Callable[[Batch], Batch] | None = None  # None: the data as they are
+    penalty: Penalty | None = None  # None: the task's loss alone
+    task: Task = field(default_factory=Classification)
+    checkpoint: Path | None = None  # None: an interrupted run starts again
+    progress: Progress = quiet
+
+    def __call__(self, model: nn.Module, dataset: Dataset[Any]) -> nn.Module:
+        """Train ``model`` in place and return it in eval mode."""
+        part = dataset if isinstance(dataset, Part) else Part.whole(dataset)  # type: ignore[arg-type]
+        batches = Batches(part, self.batch, shuffle=True, device=device_of(model))
+        optimizer = self._optimizer(model)
+        half = self.precision == "bf16" or (self.precision == "auto" and bf16_pays(model))
+        first = self._resumed(model, optimizer, part)
+        model.train()
+        for epoch in range(first, self.epochs):
+            for step, batch in enumerate(batches, epoch * len(batches)):
+                share = step / (self.epochs * len(batches))
+                self._descend(model, batch, optimizer, share=share, half=half)
+            self._keep(model, optimizer, part, epoch + 1)
+            self.progress("train", epoch + 1, self.epochs)
+        if self.checkpoint is not None:
+            forget_file(self.checkpoint)
+        return model.eval()
+
+    def describe(self) -> dict[str, Any]:
+        """The settings that change what is learnt, as JSON."""
+        silent = {"checkpoint", "progress"}
+        return {
+            f.name: as_json(getattr(self, f.name)) for f in fields(self) if f.name not in silent
+        }
+
+    def _descend(
+        self, model: nn.Module, batch: Batch, optimizer: Optimizer, *, share: float, half: bool
+    ) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = self.lr * _rate(self.schedule, share)
+        batch = batch if self.augment is None else self.augment(batch)
+        with torch.autocast(device_of(model).type, torch.bfloat16, enabled=half):
+            loss = self.task.loss(model, batch).mean()
+            if self.penalty is not None:
+                loss = loss + self.penalty(model, batch)
+        if not loss.isfinite():
+            raise Diverged(
+                f"training: the loss is {loss.item()} after {share:.0%} of the run",
+                hint="use a smaller learning rate.",
+            )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    def _optimizer(self, model: nn.Module) -> Optimizer:
+        learning = [p for p in model.parameters() if p.requires_grad]
+        fused = bool(learning) and all(p.is_floating_point() for p in learning)
+        if self.optimizer == "adamw":
+            return AdamW(learning, lr=self.lr, weight_decay=self.weight_decay, fused=fused)
+        return SGD(
+            learning,
+            lr=self.lr,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            fused=fused,
+        )
+
+    def _keep(self, model: nn.Module, optimizer: Optimizer, part: Part, epoch: int) -> None:
+        if self.checkpoint is None or epoch == self.epochs:
+            return
+        tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+        tensors |= dict(_optimizer_tensors(optimizer))
+        tensors["rng"] = torch.get_rng_state()
+        save_tensors(self.checkpoint, tensors, {"epoch": str(epoch), "run": self._run(part)})
+
+    def _resumed(self, model: nn.Module, optimizer: Optimizer, part: Part) -> int:
+        """Continue the same run where it stopped; start again if the checkpoint is of another."""
+        if self.checkpoint is None or not self.checkpoint.exists():
+            return 0
+        try:
+            tensors, meta = load_tensors(self.checkpoint)
+        except CannotRead:
+            return 0
+        if meta.get("run") != self._run(part):
+            return 0
+        kept = {name: value for name, value in tensors.items() if name.startswith("model.")}
+        model.load_state_dict({name.removeprefix("model."): v for name, v in kept.items()})
+        optimizer.load_state_dict(
+            {
+                "state": _optimizer_state(tensors),
+                "param_groups": optimizer.state_dict()["param_groups"],
+            }
+        )
+        torch.set_rng_state(tensors["rng"])
+        return int(meta["epoch"])
+
+    def _run(self, part: Part) -> str:
+        return digest_json([self.describe(), digest_tensors({"ids": part.indices})])
+
+
+def bf16_pays(model: nn.Module) -> bool:
+    """Whether half precision saves time: on a GPU, or for convolutions on a CPU that has it."""
+    if device_of(model).type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    wide = any(isinstance(m, nn.Conv2d) and m.out_channels >= 16 for m in model.modules())
+    return wide and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - no public name
+
+
+def _rate(schedule: str, share: float) -> float:
+    match schedule:
+        case "cosine":
+            return 0.5 * (1 + math.cos(math.pi * share))
+        case "onecycle":
+            return share / 0.25 if share < 0.25 else (1 - share) / 0.75
+        case _:
+            return 1.0
+
+
+def _optimizer_tensors(optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
+    for position, state in optimizer.state_dict()["state"].items():
+        for key, value in state.items():
+            if isinstance(value, Tensor):
+                yield f"optimizer.{position}.{key}", value
+
+
+def _optimizer_state(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    found: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, position, key = name.split(".", 2)
+            found.setdefault(int(position), {})[key] = value
+    return found

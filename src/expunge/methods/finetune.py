@@ -1,0 +1,37 @@
+"""Fine-tuning: keep training on what remains and let the rest fade.
+
+The oldest baseline of the field, without a paper of its own. It costs one forward and backward
+pass of the retain set an epoch. BatchNorm and dropout run in training mode: only retained
+samples pass through.
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+from torch.optim import SGD
+
+from expunge.method import Case, Method
+
+
+@dataclass(frozen=True)
+class Finetune(Method):
+    """Keep training on the retain set."""
+
+    epochs: int = 2
+    lr: float = 1e-2
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+
+    def forget(self, model: nn.Module, case: Case) -> nn.Module:
+        learning = [p for p in model.parameters() if p.requires_grad]
+        optimizer = SGD(
+            learning, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
+        )
+        model.train()
+        for batch in case.retain.epochs(self.epochs):
+            loss = case.task.loss(model, batch).mean()
+            case.report.step(loss)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return model

@@ -1,0 +1,131 @@
+"""What a metric is, what it looks at, and what it returns."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from expunge.algebra.statistics import Difference, Interval
+from expunge.ensembles import References
+from expunge.errors import MissingInput
+from expunge.observing import Snapshot
+from expunge.outcome import Outcome
+from expunge.tasks import Kind
+
+Goal = Literal["lower", "higher", "match"]
+Status = Literal["ok", "not measured", "insufficient"]
+Picture = Literal["curve", "bars", "table", "matrix", "points"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """Numbers behind a picture: columns of equal length, numbers, words and ids only."""
+
+    kind: Picture
+    title: str
+    columns: Mapping[str, Sequence[float | int | str | None]]
+    x: str = ""
+    y: str = ""
+    by: str = ""  # the column that tells the lines or bars apart
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A difference to the references, its p-value, and how much would not matter."""
+
+    difference: Interval
+    p: float
+    margin: float
+
+    @classmethod
+    def of(cls, found: Difference | None, margin: float) -> "Comparison | None":
+        """A comparison from what the statistics say; None where they cannot say anything."""
+        return None if found is None else cls(found.interval, found.p, margin)
+
+    @property
+    def inside(self) -> bool:
+        """Whether the whole interval lies inside the margin."""
+        return -self.margin <= self.difference.low and self.difference.high <= self.margin
+
+    @property
+    def outside(self) -> bool:
+        """Whether the whole interval lies outside the margin."""
+        return self.difference.low > self.margin or self.difference.high < -self.margin
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One number, and how to read it.
+
+    It has more fields than most, because a number without its interval, its count and what the
+    original and the references score beside it is not evidence.
+    """
+
+    name: str
+    value: float | None
+    goal: Goal = "match"
+    interval: tuple[float, float] | None = None  # None: no interval is known
+    n: int = 0
+    original: Interval | None = None  # what the untouched model scores, where it can be asked
+    target: tuple[float, ...] = ()  # what each reference scores
+    comparison: Comparison | None = None  # to the references; None where there are none
+    control: Comparison | None = None  # the same for the untouched model
+    selftest: Comparison | None = None  # the same for one reference against the others
+    status: Status = "ok"
+    note: str = ""
+    exhibit: Exhibit | None = None
+
+    @classmethod
+    def missing(cls, name: str, why: str) -> "Measurement":
+        """A number that could not be measured, and why."""
+        return cls(name, None, status="not measured", note=f"not measured: {why}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """The models under comparison.
+
+    Metrics that must train or look inside a model use ``outcome`` and ``references``; all others
+    read snapshots.
+    """
+
+    outcome: Outcome
+    before: Snapshot
+    after: Snapshot
+    references: References | None = None  # None: nobody retrained
+
+    @property
+    def reference(self) -> Snapshot:
+        """The first model retrained without the forget set."""
+        return self.compared.snapshots[0]
+
+    @property
+    def compared(self) -> References:
+        """All models retrained without the forget set, or MissingInput."""
+        if self.references is None or len(self.references) == 0:
+            raise MissingInput(
+                "no reference model was given",
+                hint="pass audit(..., references=expunge.retrain(...)), or a recipe.",
+            )
+        return self.references
+
+    def targets(self, score: Callable[[Snapshot], float]) -> tuple[float, ...]:
+        """What each reference scores; nothing where there are none."""
+        return tuple(score(snapshot) for snapshot in self.snapshots)
+
+    @property
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """What each reference says; nothing where there are none."""
+        return () if self.references is None else self.references.snapshots
+
+
+@dataclass(frozen=True)
+class Metric(ABC):
+    """A question about a trial. Fields are settings."""
+
+    tasks: ClassVar[tuple[Kind, ...]] = ("classification", "multilabel", "regression")
+    features: ClassVar[bool] = False  # True: snapshots must hold the representation too
+
+    @abstractmethod
+    def measure(self, trial: Trial) -> Iterator[Measurement]:
+        """Yield one number or more."""

@@ -1,0 +1,94 @@
+"""Accuracy on the three sets, and on the test set of removed and of kept classes."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from expunge.algebra.statistics import mean_difference, mean_interval, rate_difference
+from expunge.errors import MissingInput
+from expunge.metric import Comparison, Exhibit, Goal, Measurement, Metric, Trial
+from expunge.observing import Observation, Snapshot
+from expunge.tasks import Kind
+
+Pick = Callable[[Snapshot], Observation]
+
+
+@dataclass(frozen=True)
+class Accuracy(Metric):
+    """Share of samples that the model gets right, beside the original's and the references'."""
+
+    tasks: ClassVar[tuple[Kind, ...]] = ("classification", "multilabel")
+
+    margin: float = 0.05
+    utility_margin: float = 0.01
+
+    def measure(self, trial: Trial) -> Iterator[Measurement]:
+        if len(trial.after.forget):
+            yield self._one(trial, "forget accuracy", lambda s: s.forget, "match")
+        yield self._one(trial, "retain accuracy", lambda s: s.retain, "higher")
+        if not trial.after.removed:
+            yield self._one(trial, "test accuracy", lambda s: s.test, "higher", _per_class(trial))
+            return
+        yield self._one(
+            trial, "test accuracy, kept classes", lambda s: s.test_kept, "higher", _per_class(trial)
+        )
+        try:
+            yield self._one(
+                trial, "test accuracy, removed classes", lambda s: s.test_removed, "match"
+            )
+        except MissingInput as why:
+            yield Measurement.missing("test accuracy, removed classes", why.fact)
+
+    def _one(
+        self, trial: Trial, name: str, pick: Pick, goal: Goal, exhibit: Exhibit | None = None
+    ) -> Measurement:
+        after, before = pick(trial.after).correct, pick(trial.before).correct
+        found = mean_interval(after)
+        theirs = [pick(snapshot).correct for snapshot in trial.snapshots]
+        compare = self._compare_leaving if goal == "match" else self._compare_staying
+        return Measurement(
+            name,
+            found.value,
+            goal,
+            (found.low, found.high),
+            n=len(after),
+            original=mean_interval(before),
+            target=tuple(hits.mean().item() for hits in theirs),
+            comparison=compare(after, theirs),
+            control=compare(before, theirs),
+            selftest=compare(theirs[-1], theirs[:-1]) if theirs else None,
+            exhibit=exhibit,
+        )
+
+    def _compare_leaving(self, hits: Tensor, references: list[Tensor]) -> Comparison | None:
+        if not references:
+            return None
+        return Comparison.of(rate_difference(hits, references), self.margin)
+
+    def _compare_staying(self, hits: Tensor, references: list[Tensor]) -> Comparison | None:
+        if not references:
+            return None
+        return Comparison.of(mean_difference(hits, references), self.utility_margin)
+
+
+def _per_class(trial: Trial) -> Exhibit | None:
+    if trial.after.test.kind != "classification":
+        return None
+    models = {"original": [trial.before], "unlearned": [trial.after]}
+    if trial.snapshots:
+        models["retrained"] = list(trial.snapshots)
+    classes = trial.after.test.labels.unique().tolist()
+    rows = [
+        (str(k), name, sum(_accuracy_of(s, k) for s in snapshots) / len(snapshots))
+        for k in classes
+        for name, snapshots in models.items()
+    ]
+    labels, names, values = zip(*rows, strict=True)
+    columns = {"class": labels, "accuracy": values, "model": names}
+    return Exhibit("bars", "Test accuracy by class", columns, x="class", y="accuracy", by="model")
+
+
+def _accuracy_of(snapshot: Snapshot, label: int) -> float:
+    return snapshot.test.only(snapshot.test.labels == label).accuracy

@@ -1,0 +1,92 @@
+"""AUS, the adaptive unlearning score: utility kept, divided by forgetting missed.
+
+Cotogni et al., "DUCK: Distance-based Unlearning via Centroid Kinematics", 2023. For classes,
+utility is test accuracy on the kept classes and what is missed is test accuracy on the removed
+ones. For samples, utility is test accuracy and what is missed is the distance between it and
+the accuracy on the forget set. The score exceeds one when accuracy improves, and is not clipped.
+It compares with the original and not with retraining, and a mask over one logit fools it: read
+it as a summary beside the evidence, never as the evidence.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import sqrt
+from typing import ClassVar
+
+from torch import Tensor
+
+from expunge.errors import MissingInput
+from expunge.metric import Measurement, Metric, Trial
+from expunge.observing import Snapshot
+from expunge.tasks import Kind
+
+
+@dataclass(frozen=True)
+class Aus(Metric):
+    """Utility kept divided by forgetting missed. One is ideal, and a logit mask reaches it."""
+
+    tasks: ClassVar[tuple[Kind, ...]] = ("classification",)
+
+    def measure(self, trial: Trial) -> Iterator[Measurement]:
+        by_class = _by_class(trial)
+        utility, missed = _sides(trial.after, by_class=by_class)
+        before, _ = _sides(trial.before, by_class=by_class)
+        value = _score(trial.before, trial.after, by_class=by_class)
+        half = 1.96 * _error(before, utility, missed, by_class=by_class)
+        yield Measurement(
+            "AUS",
+            value,
+            "higher",
+            (value - half, value + half),
+            n=len(utility),
+            original=None,
+            target=trial.targets(lambda s: _score(trial.before, s, by_class=by_class)),
+            note=f"the untouched model scores "
+            f"{_score(trial.before, trial.before, by_class=by_class):.3f}; "
+            f"a mask over logits would score as well as retraining",
+        )
+
+
+def aus(original: float, kept: float, missed: float) -> float:
+    """The score from the original's utility, the utility kept, and the forgetting missed."""
+    return (1 - (original - kept)) / (1 + abs(missed))
+
+
+def _score(before: Snapshot, after: Snapshot, *, by_class: bool) -> float:
+    utility, forgotten = _sides(after, by_class=by_class)
+    kept = utility.mean().item()
+    missed = forgotten.mean().item() - (0.0 if by_class else kept)
+    return aus(_sides(before, by_class=by_class)[0].mean().item(), kept, missed)
+
+
+def _by_class(trial: Trial) -> bool:
+    kind = trial.outcome.split.kind
+    if kind in {"samples", "classes"}:
+        return kind == "classes"
+    raise MissingInput(f"AUS is defined for samples or for classes, not for a request of {kind}")
+
+
+def _sides(snapshot: Snapshot, *, by_class: bool) -> tuple[Tensor, Tensor]:
+    """Hits that should stay, and hits that tell what was missed."""
+    if by_class:
+        return snapshot.test_kept.correct, snapshot.test_removed.correct
+    return snapshot.test.correct, snapshot.forget.correct
+
+
+def _error(before: Tensor, utility: Tensor, forgotten: Tensor, *, by_class: bool) -> float:
+    """Standard error by the delta method; utilities are paired, the two sets independent."""
+    kept = utility.mean().item()
+    missed = forgotten.mean().item() - (0.0 if by_class else kept)
+    top, bottom = 1 - (before.mean().item() - kept), 1 + abs(missed)
+    slope = -top / bottom**2
+    of_change = _mean_variance(utility - before) / bottom**2
+    of_missed = slope**2 * _mean_variance(forgotten)
+    of_level = 0.0 if by_class else slope**2 * _mean_variance(utility)
+    return sqrt(of_change + of_missed + of_level)
+
+
+def _mean_variance(values: Tensor) -> float:
+    """Variance of a mean, with one imagined success and failure so that it is never zero."""
+    n = len(values) + 4
+    mean = values.mean().item() * len(values) / n
+    return ((values.square().sum().item() + 2) / n - mean**2) / n

@@ -1,0 +1,200 @@
+"""Make the models to compare with: retrained without the forget set, several seeds, cached."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from expunge.batching import data_digest
+from expunge.ensembles import Reference, References
+from expunge.errors import CannotRead, TargetMismatch
+from expunge.fitting import Fit
+from expunge.observing import Observation, Snapshot, snapshot
+from expunge.progress import Progress, quiet
+from expunge.recipe import Recipe
+from expunge.splitting import Split
+from expunge.storing import (
+    as_json,
+    digest_json,
+    digest_tensors,
+    forget_file,
+    load_tensors,
+    read_json,
+    save_tensors,
+    write_json,
+)
+from expunge.tasks import Task
+from expunge.unlearning import seeded
+
+log = logging.getLogger("expunge")
+
+_PARTS = ("forget", "retain", "test")
+
+
+def retrain(
+    split: Split,
+    recipe: Recipe,
+    *,
+    task: Task,
+    seeds: int | Sequence[int] = 5,
+    cache: str | Path | None = None,
+    progress: Progress = quiet,
+) -> References:
+    """Train ``recipe`` on the retain set, once a seed; with a cache, never twice.
+
+    Args:
+        split: The forget set that the references never see.
+        recipe: How the original came to be.
+        task: How to read batches and answers.
+        seeds: How many references, or which seeds they have.
+        cache: A folder that keeps models and answers; None keeps them in memory only.
+        progress: Hears how far the training is.
+    """
+    if len(split.forget) == 0:
+        raise TargetMismatch(
+            "references never saw the forget set, but an attribute request removes nobody",
+            hint="attributes are judged by what can still be read, not against retraining.",
+        )
+    numbers = range(seeds) if isinstance(seeds, int) else seeds
+    shelf = None if cache is None else _Shelf.of(Path(cache), split, recipe, task)
+    members = []
+    for done, seed in enumerate(numbers):
+        progress("retrain", done, len(numbers))
+        members.append(_member(split, recipe, task, seed, shelf))
+    progress("retrain", len(numbers), len(numbers))
+    return References(tuple(members))
+
+
+def purge(ids: Tensor, train: str, cache: str | Path) -> list[Path]:
+    """Remove from a cache what it holds of these samples of a training set; say which files.
+
+    A reference that was trained without them keeps its weights and loses the answers about them.
+    One that was trained with them, for another request, goes as a whole.
+    """
+    removed = []
+    for about in sorted(Path(cache).glob("*/about.json")):
+        body = read_json(about, "references")
+        if body["train"] != train:
+            continue
+        innocent = {int(i) for i in ids} <= set(body["forget"])
+        pattern = "*.answers.safetensors" if innocent else "*"
+        removed += [path for path in sorted(about.parent.glob(pattern)) if forget_file(path)]
+        if innocent:
+            kept = sorted(set(body["forget"]) - {int(i) for i in ids})
+            write_json(about, "references", {"train": train, "forget": kept})
+    return removed
+
+
+def _member(
+    split: Split, recipe: Recipe, task: Task, seed: int, shelf: "_Shelf | None"
+) -> Reference:
+    found = None if shelf is None else shelf.find(recipe, split, task, seed)
+    if found is not None:
+        return found
+    started = time.perf_counter()
+    model = _trained(split, recipe, seed, shelf)
+    seconds = time.perf_counter() - started
+    seen = snapshot(model, split, task)
+    digest = digest_tensors(model.state_dict())
+    if shelf is None:
+        return Reference(lambda: model, seen, seed, seconds, digest)
+    shelf.keep(seed, model, seen, seconds)
+    return Reference(partial(_loaded, recipe, shelf.weights(seed)), seen, seed, seconds, digest)
+
+
+def _trained(split: Split, recipe: Recipe, seed: int, shelf: "_Shelf | None") -> nn.Module:
+    fit: Callable[..., nn.Module] = recipe.fit
+    if isinstance(fit, Fit) and shelf is not None:
+        fit = replace(fit, checkpoint=shelf.folder / f"training-{seed}.safetensors")
+    with seeded(seed), torch.enable_grad():
+        return fit(recipe.build(), split.retain).eval()
+
+
+def _loaded(recipe: Recipe, path: Path) -> nn.Module:
+    with seeded(0):
+        model = recipe.build()
+    model.load_state_dict(load_tensors(path)[0])
+    return model.eval()
+
+
+@dataclass(frozen=True, slots=True)
+class _Shelf:
+    """The folder of one request's references, named by all that made them."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, cache: Path, split: Split, recipe: Recipe, task: Task) -> "_Shelf":
+        train = data_digest(split.retain.source)
+        with seeded(0):
+            start = digest_tensors(recipe.build().state_dict())
+        key = digest_json(
+            {
+                "forget": digest_tensors({"ids": split.forget.indices}),
+                "train": train,
+                "test": data_digest(split.test.source),
+                "recipe": recipe.describe(),
+                "start": start,
+                "task": as_json(task),
+            }
+        )
+        shelf = cls(cache / key[:20])
+        about = {"train": train, "forget": split.forget.indices.tolist()}
+        write_json(shelf.folder / "about.json", "references", about)
+        return shelf
+
+    def weights(self, seed: int) -> Path:
+        return self.folder / f"reference-{seed}.safetensors"
+
+    def answers(self, seed: int) -> Path:
+        return self.folder / f"reference-{seed}.answers.safetensors"
+
+    def find(self, recipe: Recipe, split: Split, task: Task, seed: int) -> Reference | None:
+        if not self.weights(seed).exists():
+            return None
+        try:
+            state, meta = load_tensors(self.weights(seed))
+            load = partial(_loaded, recipe, self.weights(seed))
+            seen = self._read(seed, split, task) or snapshot(load(), split, task)
+        except CannotRead as why:
+            log.warning("reference %d is trained again: %s", seed, why.fact)
+            return None
+        self._write(seed, seen)
+        return Reference(load, seen, seed, float(meta["seconds"]), digest_tensors(state))
+
+    def keep(self, seed: int, model: nn.Module, seen: Snapshot, seconds: float) -> None:
+        self._write(seed, seen)
+        meta = {"seconds": json.dumps(seconds)}
+        save_tensors(self.weights(seed), model.state_dict(), meta)
+
+    def _write(self, seed: int, seen: Snapshot) -> None:
+        if self.answers(seed).exists():
+            return
+        tensors: dict[str, Tensor] = {}
+        for part in _PARTS:
+            observed: Observation = getattr(seen, part)
+            tensors |= {
+                f"{part}.ids": observed.ids,
+                f"{part}.logits": observed.logits,
+                f"{part}.labels": observed.labels,
+            }
+        save_tensors(self.answers(seed), tensors)
+
+    def _read(self, seed: int, split: Split, task: Task) -> Snapshot | None:
+        if not self.answers(seed).exists():
+            return None
+        tensors, _ = load_tensors(self.answers(seed))
+        forget, retain, test = (_observation(tensors, part, task) for part in _PARTS)
+        return Snapshot(forget, retain, test, split.removed)
+
+
+def _observation(tensors: Mapping[str, Tensor], part: str, task: Task) -> Observation:
+    names = (f"{part}.ids", f"{part}.logits", f"{part}.labels")
+    ids, logits, labels = (tensors[name] for name in names)
+    return Observation(ids, logits, labels, task.kind)

@@ -1,0 +1,225 @@
+"""Turn requests into data: what to forget, what to keep."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from operator import index
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.utils.data import Dataset, Subset
+
+from expunge.errors import MissingInput, RequestDoesNotFit
+from expunge.request import Attribute, Classes, Request, Samples, Target, kind_of
+
+
+@runtime_checkable
+class Data(Protocol):
+    """Any map-style dataset."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+Labels = Sequence[int] | Tensor | Callable[[Any], Any] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part(Dataset[Any]):
+    """Some samples of a dataset, and where they came from."""
+
+    source: Data
+    indices: Int[Tensor, " n"]
+
+    @classmethod
+    def whole(cls, source: Data) -> "Part":
+        """Every sample of a dataset."""
+        return cls(source, torch.arange(len(source)))
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.source[int(self.indices[index])]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """Requests applied to a training set. ``forget`` and ``retain`` partition it."""
+
+    requests: tuple[Request, ...]
+    forget: Part
+    retain: Part
+    test: Part
+    validation: Part | None = None  # None: nobody set data aside for methods to look at
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What the requests name."""
+        return tuple(request.target for request in self.requests)
+
+    @property
+    def kind(self) -> str:
+        """What leaves: ``samples``, ``classes``, an ``attribute``, or ``mixed``."""
+        kinds = {kind_of(target) for target in self.targets}
+        return kinds.pop() if len(kinds) == 1 else "mixed"
+
+    @property
+    def removed(self) -> tuple[int, ...]:
+        """Classes that leave as a whole."""
+        found = {int(k) for t in self.targets if isinstance(t, Classes) for k in t.labels}
+        return tuple(sorted(found))
+
+
+def split(
+    train: Data,
+    *requests: Request,
+    test: Data,
+    validation: Data | None = None,
+    labels: Labels = None,
+) -> Split:
+    """Partition ``train`` according to one request or several.
+
+    Args:
+        train: The training set, with samples in a fixed order.
+        *requests: What must go; the forget set is what any of them names.
+        test: Data that no model saw in training.
+        validation: Data that a method may look at to know when to stop.
+        labels: One label a training sample, or a function from a sample to its label. Needed
+            for `Classes` only, and only when ``train`` is no ``TensorDataset`` and has no
+            ``targets``.
+    """
+    _check_data(train, test)
+    if not requests:
+        raise MissingInput("no request was given", hint="split(train, Request(...), test=test).")
+    chosen = torch.zeros(len(train), dtype=torch.bool)
+    for request in requests:
+        chosen[_positions(request.target, train, labels)] = True
+    forget, retain = chosen.nonzero().flatten(), (~chosen).nonzero().flatten()
+    _check_sizes(requests, forget, retain)
+    aside = None if validation is None else Part.whole(validation)
+    return Split(requests, Part(train, forget), Part(train, retain), Part.whole(test), aside)
+
+
+def labels_of(data: Data, labels: Labels = None) -> Int[Tensor, " n"]:
+    """One label a sample, without visiting samples where that can be helped."""
+    if labels is None:
+        return _whole(_stored_labels(data))
+    if callable(labels):
+        return _whole([int(labels(sample)) for sample in _samples(data)])
+    return _whole(labels)
+
+
+def _stored_labels(data: Data) -> Any:
+    if isinstance(data, (Part, Subset)):
+        source: Any = data.source if isinstance(data, Part) else data.dataset
+        return labels_of(source)[torch.as_tensor(data.indices)]
+    tensors = getattr(data, "tensors", None)
+    if isinstance(tensors, tuple):
+        return tensors[1] if len(tensors) > 1 else _no_labels(data)
+    if hasattr(data, "targets"):
+        return data.targets
+    return [
+        sample[1] if isinstance(sample, (tuple, list)) and len(sample) > 1 else _no_labels(data)
+        for sample in _samples(data)
+    ]
+
+
+def _samples(data: Data) -> Iterator[Any]:
+    return (data[i] for i in range(len(data)))
+
+
+def _no_labels(data: Data) -> Any:
+    raise MissingInput(
+        f"the samples of {type(data).__name__} do not tell their labels",
+        hint="pass split(..., labels=...): a list, or a function from a sample to its label.",
+    )
+
+
+def _whole(labels: Any) -> Tensor:
+    found = torch.as_tensor(labels)
+    if found.ndim == 1 and not found.is_floating_point():
+        return found.long()
+    raise RequestDoesNotFit(
+        f"labels are {found.dtype} of shape {tuple(found.shape)}, not one whole number a sample",
+        hint="name the records with Samples(...), or pass split(..., labels=...).",
+    )
+
+
+def _positions(target: Target, train: Data, labels: Labels) -> Tensor:
+    match target:
+        case Samples(indices):
+            return _checked_indices(_integers(indices), len(train))
+        case Classes(wanted):
+            return _of_classes(_integers(wanted), labels_of(train, labels), len(train))
+        case Attribute():
+            return torch.zeros(0, dtype=torch.long)
+
+
+def _integers(values: Iterable[Any]) -> list[int]:
+    try:
+        return [index(value) for value in values]
+    except TypeError as why:
+        raise RequestDoesNotFit(
+            f"a request names samples and classes by whole numbers: {why}",
+            hint="Samples((3, 14, 159)) or Classes((7,)).",
+        ) from why
+
+
+def _checked_indices(indices: list[int], size: int) -> Tensor:
+    wrong = [i for i in indices if not 0 <= i < size]
+    if wrong:
+        raise RequestDoesNotFit(
+            f"{len(wrong)} of {len(indices)} indices lie outside the training set of {size} "
+            f"samples, the first is {wrong[0]}",
+            hint=f"name samples by their position, from 0 to {size - 1}.",
+        )
+    if len(set(indices)) < len(indices):
+        twice, _ = Counter(indices).most_common(1)[0]
+        raise RequestDoesNotFit(
+            f"the request names sample {twice} more than once",
+            hint="name every sample once, so that the counts in the report are right.",
+        )
+    return torch.tensor(indices, dtype=torch.long)
+
+
+def _of_classes(wanted: list[int], labels: Tensor, size: int) -> Tensor:
+    if len(labels) != size:
+        raise RequestDoesNotFit(f"{len(labels)} labels were given for {size} training samples")
+    known = labels.unique().tolist()
+    unknown = [k for k in wanted if k not in known]
+    if unknown:
+        raise RequestDoesNotFit(
+            f"no training sample carries the label {unknown[0]}",
+            hint=f"the labels are {known if len(known) <= 20 else f'{known[:20]} and more'}.",
+        )
+    return torch.isin(labels, torch.tensor(wanted, dtype=torch.long)).nonzero().flatten()
+
+
+def _check_data(train: Data, test: Data) -> None:
+    for name, data in (("train", train), ("test", test)):
+        if not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
+            raise MissingInput(
+                f"{name} is a {type(data).__name__}, which cannot be read by position",
+                hint="use a map-style dataset: one with __len__ and __getitem__.",
+            )
+        if len(data) == 0:
+            raise MissingInput(f"{name} has no samples")
+
+
+def _check_sizes(requests: tuple[Request, ...], forget: Tensor, retain: Tensor) -> None:
+    if all(isinstance(request.target, Attribute) for request in requests):
+        return
+    if len(forget) == 0:
+        raise RequestDoesNotFit(
+            "the forget set is empty: the request names no sample",
+            hint="name at least one sample or class.",
+        )
+    if len(retain) == 0:
+        raise RequestDoesNotFit(
+            f"the forget set is the whole training set of {len(forget)} samples",
+            hint="nothing would remain: delete the model instead.",
+        )

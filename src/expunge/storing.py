@@ -1,0 +1,194 @@
+"""Files: atomic writes, versioned safetensors and JSON, digests. Never a pickle of ours."""
+
+import json
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import fields, is_dataclass
+from hashlib import sha256
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from expunge.errors import CannotRead, CannotWrite
+
+FORMAT = 1
+"""Version of every file format below; a reader refuses what is newer."""
+
+_CHUNK = 1 << 24
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[IO[bytes]]:
+    """Write beside ``path``, then rename: a reader sees the old file or the new one, never half."""
+    path = Path(path)
+    beside = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", suffix=".partial", delete=False
+        ) as file:
+            beside = Path(file.name)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        beside.chmod(0o666 & ~_umask())
+        beside.replace(path)
+    except OSError as why:
+        raise CannotWrite(
+            f"{path} could not be written: {why.strerror or why}",
+            hint="free some space, or name a folder that you may write to.",
+        ) from why
+    finally:
+        if beside is not None:
+            beside.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write ``text`` as a whole or not at all."""
+    with writing(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path: str | Path, kind: str, body: Mapping[str, Any]) -> None:
+    """Write a versioned JSON document of this ``kind``."""
+    document = {"expunge": kind, "version": FORMAT, **body}
+    write_text(path, json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path, kind: str) -> dict[str, Any]:
+    """Read a document that `write_json` wrote, and refuse every other."""
+    try:
+        body = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as why:
+        raise CannotRead(f"{path} does not exist", hint="check the path.") from why
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as why:
+        raise CannotRead(f"{path} is not readable as JSON: {why}") from why
+    if not isinstance(body, dict) or body.get("expunge") != kind:
+        raise CannotRead(f"{path} is not a file of expunge of the kind {kind!r}")
+    check_version(path, body.get("version"))
+    return body
+
+
+def check_version(path: str | Path, version: object) -> None:
+    """Refuse a file that a newer expunge wrote."""
+    if str(version) != str(FORMAT):
+        raise CannotRead(
+            f"{path} has format version {version}, this expunge reads version {FORMAT}",
+            hint="use the version of expunge that wrote it, or write it again.",
+        )
+
+
+def save_tensors(
+    path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors as versioned safetensors; tied tensors are written once per name."""
+    owned = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    with writing(path) as file:
+        file.write(save(owned, metadata={"expunge": str(FORMAT), **(meta or {})}))
+
+
+def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read tensors and their notes: safetensors of anybody, or a ``.pt`` file of weights only."""
+    if not Path(path).is_file():
+        raise CannotRead(f"{path} does not exist", hint="check the path.")
+    if Path(path).suffix != ".safetensors":
+        return _load_checkpoint(path), {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (OSError, SafetensorError) as why:
+        raise CannotRead(f"{path} is not readable as safetensors: {why}") from why
+    if "expunge" in meta:
+        check_version(path, meta["expunge"])
+    return tensors, meta
+
+
+def _load_checkpoint(path: str | Path) -> dict[str, Tensor]:
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as why:
+        raise CannotRead(
+            f"{path} is not a checkpoint of weights only; opening more could run foreign code",
+            hint="where it was made, save model.state_dict() with safetensors, and use that file.",
+        ) from why
+    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
+        found = found["state_dict"]
+    if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
+        raise CannotRead(
+            f"{path} holds no state dict of tensors",
+            hint="save model.state_dict(), not the model or the optimizer.",
+        )
+    return dict(found)
+
+
+def digest_text(*parts: str) -> str:
+    """SHA-256 over texts, each with its length, so that no two lists of texts run together."""
+    found = sha256()
+    for part in parts:
+        found.update(f"{len(part.encode())}:".encode())
+        found.update(part.encode())
+    return found.hexdigest()
+
+
+def digest_json(body: Any) -> str:
+    """Digest of a JSON value, whatever the order of its keys."""
+    return digest_text(json.dumps(body, sort_keys=True, separators=(",", ":")))
+
+
+def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Digest over names, types, shapes and bytes of tensors."""
+    found = sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        found.update(f"{name}:{value.dtype}:{tuple(value.shape)}:".encode())
+        data = value.reshape(-1).view(torch.uint8).numpy() if value.numel() else value.numpy()
+        for start in range(0, data.size, _CHUNK):
+            found.update(data[start : start + _CHUNK].data)
+    return found.hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def forget_file(path: str | Path) -> bool:
+    """Remove a file if it is there; say whether it was."""
+    with suppress(FileNotFoundError):
+        Path(path).unlink()
+        return True
+    return False
+
+
+def as_json(value: Any) -> Any:
+    """A setting as JSON: callables by their address, objects by what they say of themselves."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case Mapping():
+            return {str(key): as_json(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [as_json(item) for item in value]
+        case Path():
+            return str(value)
+        case _:
+            return _described(value)
+
+
+def _described(value: Any) -> Any:
+    if hasattr(value, "describe"):
+        return as_json(value.describe())
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: as_json(getattr(value, item.name)) for item in fields(value)}
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}:{value.__qualname__}"
+    return repr(value)

@@ -1,0 +1,77 @@
+"""Features from a named layer, or from the input of the last Linear, in the same forward pass."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from expunge.errors import BatchUnreadable, UnknownName
+from expunge.tasks.task import Answer
+
+AUTO = "auto"
+
+
+def answered(model: nn.Module, layer: str, call: Callable[[], Tensor]) -> Answer:
+    """Run ``call`` once; return its logits with the features that ``layer`` names."""
+    return _auto(model, call) if layer == AUTO else _from(model, layer, call)
+
+
+def _auto(model: nn.Module, call: Callable[[], Tensor]) -> Answer:
+    """Find the input of the last Linear whose output is as large as the logits.
+
+    Last in the order of the forward pass: the order of registration may be another.
+    """
+    seen: dict[int, Tensor] = {}
+
+    def keep(_module: nn.Module, args: Any, output: Tensor) -> None:
+        if args:
+            seen[output.numel()] = args[0]
+
+    with _hooked((m for m in model.modules() if isinstance(m, nn.Linear)), keep):
+        logits = call()
+    x = seen.get(logits.numel())
+    if x is None or len(x) != len(logits):
+        return Answer(logits, None, _candidates(model))
+    return Answer(logits, x.flatten(1))
+
+
+def _from(model: nn.Module, layer: str, call: Callable[[], Tensor]) -> Answer:
+    modules = {name: module for name, module in model.named_modules() if name}
+    if layer not in modules:
+        raise UnknownName("layer of this model", layer, modules)
+    seen: list[Any] = []
+    with _hooked([modules[layer]], lambda _module, _args, output: seen.append(output)):
+        logits = call()
+    if not seen:
+        raise BatchUnreadable(
+            f"the layer {layer!r} took no part in the forward pass",
+            hint="name a layer that the model calls as a module.",
+        )
+    return Answer(logits, _rows(seen[-1], layer))
+
+
+@contextmanager
+def _hooked(modules: Iterable[nn.Module], keep: Callable[..., None]) -> Iterator[None]:
+    handles = [module.register_forward_hook(keep) for module in modules]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _candidates(model: nn.Module) -> tuple[str, ...]:
+    leaves = [name for name, module in model.named_modules() if name and not [*module.children()]]
+    return tuple(leaves[-12:])
+
+
+def _rows(output: Any, layer: str) -> Tensor:
+    found = getattr(output, "last_hidden_state", output)
+    found = found[0] if isinstance(found, (tuple, list)) and found else found
+    if isinstance(found, Tensor) and found.ndim > 1:
+        return found.flatten(1)
+    raise BatchUnreadable(
+        f"the layer {layer!r} does not give one tensor of rows, but {type(output).__name__}",
+        hint="name a layer whose output is one row of numbers a sample.",
+    )

@@ -1,0 +1,141 @@
+"""Run a method safely: check, copy, seed, time, and look at what came back."""
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+
+import numpy as np
+import torch
+from torch import nn
+
+from expunge.batching import Batches
+from expunge.errors import BrokenPromise, Diverged, ModelDoesNotFit, TargetMismatch
+from expunge.method import Case, Method, Report
+from expunge.observing import device_of
+from expunge.outcome import Outcome
+from expunge.progress import Progress, quiet
+from expunge.request import Attribute
+from expunge.splitting import Part, Split
+from expunge.tasks import Task
+
+
+def unlearn(
+    model: nn.Module,
+    split: Split,
+    method: Method,
+    *,
+    task: Task,
+    seed: int = 0,
+    progress: Progress = quiet,
+) -> Outcome:
+    """Apply ``method`` to a copy of ``model``; the original is never touched.
+
+    The same seed gives the same weights, bit for bit on a CPU.
+    """
+    _check_method(method, split, task)
+    after, device = _copied(model), device_of(model)
+    report = Report(progress)
+    with seeded(seed), torch.enable_grad():
+        case = _case(split, task, device, report)
+        start = time.perf_counter()
+        after = method.forget(after.eval(), case).eval()
+        seconds = time.perf_counter() - start
+    _check_result(model, after, method, len(report.traces.get("loss", ())))
+    return Outcome(
+        model, after, split, task, method, seed, seconds, tuple(report.notes), report.traces
+    )
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch, numpy and Python for a while; give all three back as they were."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - users' code draws from it
+    with torch.random.fork_rng(devices=[*devices]):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002 - users' code draws from it
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(legacy)  # noqa: NPY002 - users' code draws from it
+
+
+def _case(split: Split, task: Task, device: torch.device, report: Report) -> Case:
+    def batches(part: Part) -> Batches:
+        return Batches(part, shuffle=True, device=device)
+
+    aside = None if split.validation is None else batches(split.validation)
+    for target in split.targets:
+        if isinstance(target, Attribute):
+            task.attribute(batches(split.retain).take(split.retain.indices[:1]), target.name)
+    return Case(split.targets, batches(split.forget), batches(split.retain), aside, task, report)
+
+
+def _check_method(method: Method, split: Split, task: Task) -> None:
+    name = type(method).__name__
+    for request in split.requests:
+        if not isinstance(request.target, method.handles):
+            kinds = " or ".join(kind.__name__ for kind in method.handles)
+            raise TargetMismatch(
+                f"{name} removes {kinds}, "
+                f"but request {request.id} targets {type(request.target).__name__}",
+                hint="run `expunge methods` to see which method handles what.",
+            )
+    if task.kind not in method.tasks:
+        raise TargetMismatch(
+            f"{name} serves {' and '.join(method.tasks)}, but the task is {task.kind}",
+            hint="run `expunge methods` to see which method handles what.",
+        )
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    broken = _not_finite(model)
+    if broken:
+        raise ModelDoesNotFit(
+            f"the original model is not finite: {broken}",
+            hint="load a checkpoint from before the training run diverged.",
+        )
+    try:
+        return deepcopy(model)
+    except (RuntimeError, TypeError) as why:
+        raise ModelDoesNotFit(
+            f"the model cannot be copied: {why}",
+            hint="remove tensors with a gradient history, files and locks from its attributes.",
+        ) from why
+
+
+def _check_result(before: nn.Module, after: nn.Module, method: Method, steps: int) -> None:
+    broken = _not_finite(after)
+    if broken:
+        raise Diverged(
+            f"{type(method).__name__} left weights that are not finite after step {steps}: "
+            f"{broken}; the original model is untouched",
+            hint="use a smaller learning rate, or fewer steps.",
+        )
+    if method.reshapes:
+        return
+    wanted, found = _shapes(before), _shapes(after)
+    if wanted != found:
+        odd = min(wanted.items() ^ found.items())[0]
+        raise BrokenPromise(
+            f"{type(method).__name__} changed the parameter {odd!r} in name or shape",
+            hint="a method that must do so says `reshapes = True`.",
+        )
+    learning = {name: p.requires_grad for name, p in before.named_parameters()}
+    for name, parameter in after.named_parameters():
+        parameter.requires_grad_(learning[name])
+
+
+def _not_finite(model: nn.Module) -> str:
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not value.isfinite().all():
+            return name
+    return ""
+
+
+def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
