@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import ClassVar
 
 import torch
@@ -54,7 +55,8 @@ def _matched(
 ) -> Int[Tensor, " k"]:
     classes, counts = wanted.unique(return_counts=True)
     present = [(labels == k).nonzero().flatten() for k in classes]
-    times = min(len(rows) / count for rows, count in zip(present, counts.tolist(), strict=True))
+    sizes = zip(present, counts.tolist(), strict=True)
+    times = min(Fraction(len(rows), count) for rows, count in sizes)  # a float would round down
     lottery = (ids * 2654435761) % 4294967296  # Knuth's hash: a fixed, order-free draw
     taken = [
         rows[lottery[rows].argsort()][: int(times * count)]

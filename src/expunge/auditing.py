@@ -1,18 +1,19 @@
 """Observe every model once, ask every metric, and write down under which circumstances."""
 
+import os
 import platform
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 
 from expunge.attacks.threshold import Threshold
 from expunge.batching import data_digest
 from expunge.ensembles import Reference, References
-from expunge.errors import MissingInput
+from expunge.errors import MissingInput, ModelDoesNotFit
 from expunge.metric import Measurement, Metric, Trial
 from expunge.metrics.accuracy import Accuracy
 from expunge.metrics.accuracy_gap import AccuracyGap
@@ -28,7 +29,7 @@ from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
 from expunge.request import Attribute, Classes, Samples, Target
 from expunge.retraining import retrain
-from expunge.storing import digest_tensors, digest_text
+from expunge.storing import check_version, digest_tensors, digest_text
 from expunge.unlearning import seeded
 
 Tier = Literal["smoke", "standard", "strict"]
@@ -65,6 +66,9 @@ class Provenance:
 class Evidence:
     """What was measured, and under which circumstances. It is never proof."""
 
+    # JSON has no infinity; pydantic would write null, and null means that nothing is known.
+    __pydantic_config__: ClassVar = {"ser_json_inf_nan": "strings"}
+
     request_ids: tuple[str, ...]
     measurements: tuple[Measurement, ...]
     provenance: Provenance
@@ -89,9 +93,11 @@ class Evidence:
         from expunge.errors import CannotRead  # noqa: PLC0415
 
         try:
-            return TypeAdapter(Evidence).validate_json(text)
+            found = TypeAdapter(Evidence).validate_json(text)
         except ValidationError as why:
             raise CannotRead(f"this is not evidence: {why.errors()[0]['msg']}") from why
+        check_version("this evidence", found.version)
+        return found
 
 
 def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
@@ -122,15 +128,16 @@ def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
         references = retrain(
             outcome.split, recipe, task=outcome.task, seeds=REFERENCES[tier], progress=progress
         )
-    trial = _trial(outcome, references, features=any(m.features for m in chosen), progress=progress)
+    features = any(metric.features for metric in chosen)
     measurements: list[Measurement] = []
     with seeded(seed):
+        trial = _trial(outcome, references, features=features, progress=progress)
         for done, metric in enumerate(chosen):
             progress("measure", done, len(chosen))
             measurements += _measured(metric, trial)
-    progress("measure", len(chosen), len(chosen))
+        progress("measure", len(chosen), len(chosen))
+        provenance = _provenance(outcome, references, tier, started)
     requests = tuple(request.id for request in outcome.split.requests)
-    provenance = _provenance(outcome, references, tier, time.perf_counter() - started)
     return Evidence(requests, tuple(measurements), provenance)
 
 
@@ -152,6 +159,7 @@ def suite() -> tuple[Metric, ...]:
 def _trial(
     outcome: Outcome, references: References | None, *, features: bool, progress: Progress
 ) -> Trial:
+    _check_references(outcome, references)
     progress("observe", 0, 2)
     before = snapshot(outcome.before, outcome.split, outcome.task, features=features)
     progress("observe", 1, 2)
@@ -160,6 +168,16 @@ def _trial(
     if features and references is not None:
         references = References(tuple(_with_features(r, outcome) for r in references.members))
     return Trial(outcome, before, after, references)
+
+
+def _check_references(outcome: Outcome, references: References | None) -> None:
+    wanted = outcome.split.forget.indices
+    for member in () if references is None else references.members:
+        if not torch.equal(member.snapshot.forget.ids, wanted):
+            raise ModelDoesNotFit(
+                f"reference {member.seed} was retrained without another forget set",
+                hint="make references with the split of this outcome: retrain(outcome.split, ...).",
+            )
 
 
 def _with_features(reference: Reference, outcome: Outcome) -> Reference:
@@ -185,7 +203,7 @@ def spoken(name: str) -> str:
 
 
 def _provenance(
-    outcome: Outcome, references: References | None, tier: Tier, seconds: float
+    outcome: Outcome, references: References | None, tier: Tier, started: float
 ) -> Provenance:
     split, method = outcome.split, outcome.method
     members = () if references is None else references.members
@@ -201,7 +219,7 @@ def _provenance(
         targets=tuple(_public(target) for target in split.targets),
         counts={name: len(part) for name, part in parts.items()},
         tier=tier,
-        method="somebody else's" if method is None else type(method).__name__,
+        method="somebody else's" if method is None else method.name,
         settings={} if method is None else method.describe(),
         seed=outcome.seed,
         seconds=outcome.seconds,
@@ -211,9 +229,8 @@ def _provenance(
         reference_seeds=tuple(r.seed for r in members),
         versions={name: version(name) for name in ("expunge", "torch", "numpy", "scipy")}
         | {"python": platform.python_version()},
-        machine=f"{platform.machine()}, {torch.get_num_threads()} threads, "
-        f"{device_of(outcome.after)}",
-        audit_seconds=seconds,
+        machine=f"{platform.machine()}, {os.cpu_count()} cores, {device_of(outcome.after)}",
+        audit_seconds=time.perf_counter() - started,
     )
 
 

@@ -57,13 +57,14 @@ class Fit:
         batches = Batches(part, self.batch, shuffle=True, device=device_of(model))
         optimizer = self._optimizer(model)
         half = self.precision == "bf16" or (self.precision == "auto" and bf16_pays(model))
-        first = self._resumed(model, optimizer, part)
+        run = "" if self.checkpoint is None else self._run(model, part)
+        first = self._resumed(model, optimizer, run)
         model.train()
         for epoch in range(first, self.epochs):
             for step, batch in enumerate(batches, epoch * len(batches)):
                 share = step / (self.epochs * len(batches))
                 self._descend(model, batch, optimizer, share=share, half=half)
-            self._keep(model, optimizer, part, epoch + 1)
+            self._keep(model, optimizer, run, epoch + 1)
             self.progress("train", epoch + 1, self.epochs)
         if self.checkpoint is not None:
             forget_file(self.checkpoint)
@@ -108,15 +109,15 @@ class Fit:
             fused=fused,
         )
 
-    def _keep(self, model: nn.Module, optimizer: Optimizer, part: Part, epoch: int) -> None:
+    def _keep(self, model: nn.Module, optimizer: Optimizer, run: str, epoch: int) -> None:
         if self.checkpoint is None or epoch == self.epochs:
             return
         tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
         tensors |= dict(_optimizer_tensors(optimizer))
         tensors["rng"] = torch.get_rng_state()
-        save_tensors(self.checkpoint, tensors, {"epoch": str(epoch), "run": self._run(part)})
+        save_tensors(self.checkpoint, tensors, {"epoch": str(epoch), "run": run})
 
-    def _resumed(self, model: nn.Module, optimizer: Optimizer, part: Part) -> int:
+    def _resumed(self, model: nn.Module, optimizer: Optimizer, run: str) -> int:
         """Continue the same run where it stopped; start again if the checkpoint is of another."""
         if self.checkpoint is None or not self.checkpoint.exists():
             return 0
@@ -124,7 +125,7 @@ class Fit:
             tensors, meta = load_tensors(self.checkpoint)
         except CannotRead:
             return 0
-        if meta.get("run") != self._run(part):
+        if meta.get("run") != run:
             return 0
         kept = {name: value for name, value in tensors.items() if name.startswith("model.")}
         model.load_state_dict({name.removeprefix("model."): v for name, v in kept.items()})
@@ -137,8 +138,10 @@ class Fit:
         torch.set_rng_state(tensors["rng"])
         return int(meta["epoch"])
 
-    def _run(self, part: Part) -> str:
-        return digest_json([self.describe(), digest_tensors({"ids": part.indices})])
+    def _run(self, model: nn.Module, part: Part) -> str:
+        """What makes this run: its settings, its samples, and where weights and chance start."""
+        start = {"rng": torch.get_rng_state(), "ids": part.indices} | model.state_dict()
+        return digest_json([self.describe(), digest_tensors(start)])
 
 
 def bf16_pays(model: nn.Module) -> bool:

@@ -24,7 +24,23 @@ PRIMARY: dict[str, tuple[str, ...]] = {
 }
 """What decides, by what was asked for."""
 
-UTILITY = ("retain accuracy", "test accuracy", "test accuracy, kept classes", "test loss")
+LIMITS = {
+    "test accuracy, removed classes": (
+        "; this rests on answers alone, and a class that is only hidden would pass too"
+    ),
+    "membership AUC, threshold (loss)": (
+        "; this rests on one threshold for all samples, and attacks on single samples see more"
+    ),
+}
+"""What a passed measurement cannot show."""
+
+UTILITY = (
+    "retain accuracy",
+    "test accuracy",
+    "test accuracy, kept classes",
+    "test loss",
+    "test loss, kept classes",
+)
 """What must not suffer."""
 
 LEVEL = 0.05
@@ -105,7 +121,7 @@ def _false_alarm(m: Measurement) -> str:
 
 def _residual(m: Measurement, c: Comparison, p: float) -> str:
     return (
-        f"{m.name} is {_apart(c)} the retrained models' ({_span(c)}, p = {p:.2g} after Holm): "
+        f"{m.name} is {_apart(c)} the retrained models' ({_span(c)}, {_p(p)} after Holm): "
         f"more than chance explains"
     )
 
@@ -129,8 +145,8 @@ def _too_wide(m: Measurement, c: Comparison) -> str:
 
 def _equal(m: Measurement, c: Comparison) -> str:
     return (
-        f"{m.name} is {_apart(c)} the retrained models', and its whole interval ({_span(c)}) "
-        f"lies inside the margin of ±{c.margin:g}; the original lies outside"
+        f"{m.name} is {_apart(c)} the retrained models', and its whole interval ({_span(c)}) lies "
+        f"inside the margin of ±{c.margin:g}; the original lies outside{LIMITS.get(m.name, '')}"
     )
 
 
@@ -141,6 +157,10 @@ def _loss_of_use(m: Measurement) -> str:
     c = m.comparison
     worse = c.difference.low > c.margin if m.goal == "lower" else c.difference.high < -c.margin
     return f"{m.name} is {_apart(c)} the retrained models' ({_span(c)})" if worse else ""
+
+
+def _p(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
 def _apart(c: Comparison) -> str:

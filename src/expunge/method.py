@@ -76,6 +76,16 @@ class Method(ABC):
         del folder, model, case
         return cls()
 
+    @property
+    def name(self) -> str:
+        """What the command line calls it: its file, or the address of a method from elsewhere."""
+        home, file = type(self).__module__.rpartition(".")[::2]
+        return (
+            file
+            if home == "expunge.methods"
+            else f"{type(self).__module__}:{type(self).__qualname__}"
+        )
+
     def describe(self) -> dict[str, Any]:
         """The settings as JSON."""
         return {item.name: as_json(getattr(self, item.name)) for item in fields(self)}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from expunge.batching import Batches
-from expunge.errors import BatchUnreadable, MissingInput
+from expunge.errors import BatchUnreadable, Diverged, MissingInput
 from expunge.splitting import Part, Split
 from expunge.tasks import Kind, Task
 
@@ -118,11 +118,16 @@ class Snapshot:
     @property
     def test_kept(self) -> Observation:
         """The test set, where it is of a retained class."""
-        return self.test.only(~self._is_removed())
+        found = self.test.only(~self._is_removed())
+        if len(found) == 0:
+            raise MissingInput(f"the test set has removed classes {self.removed} alone")
+        return found
 
     def _is_removed(self) -> Tensor:
         if not self.removed:
             raise MissingInput("no class was removed, so the test set is not divided by class")
+        if self.test.kind != "classification":
+            raise MissingInput(f"the test set of a {self.test.kind} task is not divided by class")
         return torch.isin(self.test.labels, torch.tensor(self.removed))
 
 
@@ -138,7 +143,7 @@ def observe(
             seen.append((ids, answer.logits.float().cpu(), task.labels(batch).cpu(), kept))
     if not seen:
         return _nothing(task)
-    _check_same_width([logits for _, logits, _, _ in seen])
+    _check_logits([logits for _, logits, _, _ in seen])
     labels = torch.cat([labels for _, _, labels, _ in seen])
     layer = str(getattr(task, "layer", "features"))
     kept_features = [rows for _, _, _, rows in seen if rows is not None]
@@ -180,10 +185,17 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _check_same_width(logits: list[Tensor]) -> None:
+def _check_logits(logits: list[Tensor]) -> None:
     widths = {tuple(rows.shape[1:]) for rows in logits}
     if len(widths) > 1:
         raise BatchUnreadable(f"the model's answers change their shape: {sorted(widths)}")
+    broken = sum(int((~rows.isfinite()).flatten(1).any(1).sum()) for rows in logits)
+    if broken:
+        raise Diverged(
+            f"the model answers {broken} of {sum(map(len, logits))} samples with numbers that are "
+            f"not finite",
+            hint="the model is broken: unlearn with a smaller learning rate, or check the inputs.",
+        )
 
 
 def _nothing(task: Task) -> Observation:

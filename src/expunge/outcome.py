@@ -33,7 +33,7 @@ class Outcome:
 
     def save(self, path: str | Path) -> None:
         """Write the weights without the forget set, and how they came to be, as safetensors."""
-        name = "" if self.method is None else type(self.method).__name__
+        name = "" if self.method is None else self.method.name
         settings = {} if self.method is None else self.method.describe()
         meta = {
             "method": name,

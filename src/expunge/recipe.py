@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 from torch.utils.data import Dataset
 
+from expunge.errors import BrokenPromise
 from expunge.storing import as_json, digest_json, digest_text
 
 
@@ -18,6 +19,16 @@ class Recipe:
     build: Callable[[], nn.Module]
     fit: Callable[[nn.Module, Dataset[Any]], nn.Module]
     name: str = ""
+
+    def train(self, dataset: Dataset[Any]) -> nn.Module:
+        """A fresh model, trained on a dataset, in eval mode."""
+        trained = self.fit(self.build(), dataset)
+        if not isinstance(trained, nn.Module):
+            raise BrokenPromise(
+                f"the recipe's fit returned {type(trained).__name__} instead of the trained model",
+                hint="end it with `return model`.",
+            )
+        return trained.eval()
 
     def describe(self) -> dict[str, str]:
         """What tells this recipe from another: its name, and its settings or source."""

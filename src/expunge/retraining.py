@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -109,11 +109,11 @@ def _member(
 
 
 def _trained(split: Split, recipe: Recipe, seed: int, shelf: "_Shelf | None") -> nn.Module:
-    fit: Callable[..., nn.Module] = recipe.fit
-    if isinstance(fit, Fit) and shelf is not None:
-        fit = replace(fit, checkpoint=shelf.folder / f"training-{seed}.safetensors")
+    if isinstance(recipe.fit, Fit) and shelf is not None:
+        checkpoint = shelf.folder / f"training-{seed}.safetensors"
+        recipe = replace(recipe, fit=replace(recipe.fit, checkpoint=checkpoint))
     with seeded(seed), torch.enable_grad():
-        return fit(recipe.build(), split.retain).eval()
+        return recipe.train(split.retain)
 
 
 def _loaded(recipe: Recipe, path: Path) -> nn.Module:
@@ -131,14 +131,14 @@ class _Shelf:
 
     @classmethod
     def of(cls, cache: Path, split: Split, recipe: Recipe, task: Task) -> "_Shelf":
-        train = data_digest(split.retain.source)
-        with seeded(0):
+        with seeded(0):  # a fresh model, and data with random transforms, draw numbers
             start = digest_tensors(recipe.build().state_dict())
+            train, test = data_digest(split.retain.source), data_digest(split.test.source)
         key = digest_json(
             {
                 "forget": digest_tensors({"ids": split.forget.indices}),
                 "train": train,
-                "test": data_digest(split.test.source),
+                "test": test,
                 "recipe": recipe.describe(),
                 "start": start,
                 "task": as_json(task),
@@ -160,13 +160,16 @@ class _Shelf:
             return None
         try:
             state, meta = load_tensors(self.weights(seed))
-            load = partial(_loaded, recipe, self.weights(seed))
-            seen = self._read(seed, split, task) or snapshot(load(), split, task)
-        except CannotRead as why:
-            log.warning("reference %d is trained again: %s", seed, why.fact)
+            seconds = float(meta["seconds"])
+        except (CannotRead, KeyError) as why:
+            log.warning("reference %d is trained again: %s", seed, why)
             return None
-        self._write(seed, seen)
-        return Reference(load, seen, seed, float(meta["seconds"]), digest_tensors(state))
+        load = partial(_loaded, recipe, self.weights(seed))
+        seen = self._read(seed, split, task)
+        if seen is None:
+            seen = snapshot(load(), split, task)
+            self._write(seed, seen)
+        return Reference(load, seen, seed, seconds, digest_tensors(state))
 
     def keep(self, seed: int, model: nn.Module, seen: Snapshot, seconds: float) -> None:
         self._write(seed, seen)
@@ -174,8 +177,6 @@ class _Shelf:
         save_tensors(self.weights(seed), model.state_dict(), meta)
 
     def _write(self, seed: int, seen: Snapshot) -> None:
-        if self.answers(seed).exists():
-            return
         tensors: dict[str, Tensor] = {}
         for part in _PARTS:
             observed: Observation = getattr(seen, part)
@@ -189,8 +190,12 @@ class _Shelf:
     def _read(self, seed: int, split: Split, task: Task) -> Snapshot | None:
         if not self.answers(seed).exists():
             return None
-        tensors, _ = load_tensors(self.answers(seed))
-        forget, retain, test = (_observation(tensors, part, task) for part in _PARTS)
+        try:
+            tensors, _ = load_tensors(self.answers(seed))
+            forget, retain, test = (_observation(tensors, part, task) for part in _PARTS)
+        except (CannotRead, KeyError) as why:
+            log.warning("reference %d is asked again: %s", seed, why)
+            return None
         return Snapshot(forget, retain, test, split.removed)
 
 

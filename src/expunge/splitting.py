@@ -114,18 +114,27 @@ def labels_of(data: Data, labels: Labels = None) -> Int[Tensor, " n"]:
 
 
 def _stored_labels(data: Data) -> Any:
-    if isinstance(data, (Part, Subset)):
-        source: Any = data.source if isinstance(data, Part) else data.dataset
-        return labels_of(source)[torch.as_tensor(data.indices)]
-    tensors = getattr(data, "tensors", None)
+    root, ids = rooted(data, torch.arange(len(data)))
+    tensors = getattr(root, "tensors", None)
     if isinstance(tensors, tuple):
-        return tensors[1] if len(tensors) > 1 else _no_labels(data)
-    if hasattr(data, "targets"):
-        return data.targets
+        return tensors[1][ids] if len(tensors) > 1 else _no_labels(data)
+    if hasattr(root, "targets"):
+        return _whole(root.targets)[ids]
     return [
         sample[1] if isinstance(sample, (tuple, list)) and len(sample) > 1 else _no_labels(data)
         for sample in _samples(data)
     ]
+
+
+def rooted(data: Any, ids: Int[Tensor, " n"]) -> tuple[Any, Int[Tensor, " n"]]:
+    """Look through parts and subsets to the dataset that holds the samples.
+
+    A class of a user's own that inherits from ``Subset`` may transform samples: it is a root.
+    """
+    while isinstance(data, Part) or type(data) is Subset:
+        ids = torch.as_tensor(data.indices)[ids]
+        data = data.source if isinstance(data, Part) else data.dataset
+    return data, ids
 
 
 def _samples(data: Data) -> Iterator[Any]:
@@ -140,12 +149,16 @@ def _no_labels(data: Data) -> Any:
 
 
 def _whole(labels: Any) -> Tensor:
-    found = torch.as_tensor(labels)
+    hint = "name the records with Samples(...), or pass split(..., labels=...)."
+    try:
+        found = torch.as_tensor(labels)
+    except (RuntimeError, TypeError, ValueError) as why:
+        raise RequestDoesNotFit(f"labels are not whole numbers: {why}", hint=hint) from why
     if found.ndim == 1 and not found.is_floating_point():
         return found.long()
     raise RequestDoesNotFit(
         f"labels are {found.dtype} of shape {tuple(found.shape)}, not one whole number a sample",
-        hint="name the records with Samples(...), or pass split(..., labels=...).",
+        hint=hint,
     )
 
 
@@ -188,7 +201,10 @@ def _checked_indices(indices: list[int], size: int) -> Tensor:
 
 def _of_classes(wanted: list[int], labels: Tensor, size: int) -> Tensor:
     if len(labels) != size:
-        raise RequestDoesNotFit(f"{len(labels)} labels were given for {size} training samples")
+        raise RequestDoesNotFit(
+            f"{len(labels)} labels were given for {size} training samples",
+            hint="give one label a sample, in the order of the training set.",
+        )
     known = labels.unique().tolist()
     unknown = [k for k in wanted if k not in known]
     if unknown:
@@ -207,7 +223,9 @@ def _check_data(train: Data, test: Data) -> None:
                 hint="use a map-style dataset: one with __len__ and __getitem__.",
             )
         if len(data) == 0:
-            raise MissingInput(f"{name} has no samples")
+            raise MissingInput(
+                f"{name} has no samples", hint="check the path or the filter that it was made with."
+            )
 
 
 def _check_sizes(requests: tuple[Request, ...], forget: Tensor, retain: Tensor) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
@@ -22,6 +23,18 @@ FORMAT = 1
 """Version of every file format below; a reader refuses what is newer."""
 
 _CHUNK = 1 << 24
+_BROKEN = (  # all that torch.load raises on a file that is none of its own
+    pickle.UnpicklingError,
+    struct.error,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 @contextmanager
@@ -89,6 +102,12 @@ def save_tensors(
     path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[str, str] | None = None
 ) -> None:
     """Write tensors as versioned safetensors; tied tensors are written once per name."""
+    odd = [name for name, value in tensors.items() if not isinstance(value, Tensor)]
+    if odd:
+        raise CannotWrite(
+            f"{path}: {odd[0]!r} of the state is a {type(tensors[odd[0]]).__name__}, not a tensor",
+            hint="let get_extra_state return a tensor, or leave it out of the state dict.",
+        )
     owned = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     with writing(path) as file:
         file.write(save(owned, metadata={"expunge": str(FORMAT), **(meta or {})}))
@@ -114,7 +133,7 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _load_checkpoint(path: str | Path) -> dict[str, Tensor]:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as why:
+    except _BROKEN as why:
         raise CannotRead(
             f"{path} is not a checkpoint of weights only; opening more could run foreign code",
             hint="where it was made, save model.state_dict() with safetensors, and use that file.",
@@ -149,7 +168,7 @@ def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         value = tensors[name].detach().cpu().contiguous()
         found.update(f"{name}:{value.dtype}:{tuple(value.shape)}:".encode())
-        data = value.reshape(-1).view(torch.uint8).numpy() if value.numel() else value.numpy()
+        data = value.reshape(-1).view(torch.uint8).numpy()
         for start in range(0, data.size, _CHUNK):
             found.update(data[start : start + _CHUNK].data)
     return found.hexdigest()

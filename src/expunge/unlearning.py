@@ -8,7 +8,7 @@ from copy import deepcopy
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from expunge.batching import Batches
 from expunge.errors import BrokenPromise, Diverged, ModelDoesNotFit, TargetMismatch
@@ -40,7 +40,7 @@ def unlearn(
     with seeded(seed), torch.enable_grad():
         case = _case(split, task, device, report)
         start = time.perf_counter()
-        after = method.forget(after.eval(), case).eval()
+        after = _model(method.forget(after.eval(), case), method).eval()
         seconds = time.perf_counter() - start
     _check_result(model, after, method, len(report.traces.get("loss", ())))
     return Outcome(
@@ -130,12 +130,29 @@ def _check_result(before: nn.Module, after: nn.Module, method: Method, steps: in
         parameter.requires_grad_(learning[name])
 
 
+def _model(returned: object, method: Method) -> nn.Module:
+    if isinstance(returned, nn.Module):
+        return returned
+    raise BrokenPromise(
+        f"{type(method).__name__} returned {type(returned).__name__} instead of a model",
+        hint="end its `forget` with `return model`.",
+    )
+
+
 def _not_finite(model: nn.Module) -> str:
-    for name, value in model.state_dict().items():
+    for name, value in _tensors(model).items():
         if value.is_floating_point() and not value.isfinite().all():
             return name
     return ""
 
 
-def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
+def _shapes(model: nn.Module) -> dict[str, tuple[tuple[int, ...], bool]]:
+    """Every shape, and whether it is learnt under this name: of tied ones the first alone is."""
+    learnt = {name for name, _ in model.named_parameters()}
+    return {name: (tuple(x.shape), name in learnt) for name, x in _tensors(model).items()}
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The state dict without what some layers keep beside their tensors."""
+    state = model.state_dict().items()
+    return {name: value for name, value in state if isinstance(value, Tensor)}

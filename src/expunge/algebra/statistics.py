@@ -97,9 +97,8 @@ def auc_difference(
     apart_above = above - torch.stack([a for a, _ in pairs]).mean(0)
     apart_below = below - torch.stack([b for _, b in pairs]).mean(0)
     aucs = torch.stack([a.mean() for a, _ in pairs])
-    between = _spread(aucs) ** 2 * (1 + 1 / len(aucs))
-    variance = max(_variance(apart_above) + _variance(apart_below), between)
-    return _student(apart_above.mean().item(), variance**0.5, len(above) - 1)
+    within = _variance(apart_above) + _variance(apart_below)
+    return _apart(apart_above.mean().item(), within, len(above) - 1, aucs)
 
 
 def rate_difference(
@@ -133,8 +132,7 @@ def mean_difference(
         return None
     apart = candidate.double() - torch.stack([*references]).double().mean(0)
     means = torch.stack([values.double().mean() for values in references])
-    variance = max(_variance(apart), _spread(means) ** 2 * (1 + 1 / len(means)))
-    return _student(apart.mean().item(), variance**0.5, len(apart) - 1)
+    return _apart(apart.mean().item(), _variance(apart), len(apart) - 1, means)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -153,8 +151,8 @@ def roc(
     """False and true positive rates at every threshold, from none caught to all."""
     thresholds = torch.cat([member, nonmember]).double().unique().flip(0)
     x, y = member.double().sort().values, nonmember.double().sort().values
-    fpr = 1 - torch.searchsorted(y, thresholds) / len(y)
-    tpr = 1 - torch.searchsorted(x, thresholds) / len(x)
+    fpr = 1 - torch.searchsorted(y, thresholds).double() / len(y)
+    tpr = 1 - torch.searchsorted(x, thresholds).double() / len(x)
     return [0.0, *fpr.tolist()], [0.0, *tpr.tolist()]
 
 
@@ -176,6 +174,14 @@ def _variance(components: Tensor) -> float:
 
 def _spread(values: Tensor) -> float:
     return values.std().item() if len(values) > 1 else 0.0
+
+
+def _apart(value: float, within: float, freedom: int, models: Tensor) -> Difference:
+    """Student's interval from the larger variance, that of samples or that of whole models."""
+    between = _spread(models) ** 2 * (1 + 1 / len(models))
+    if between > within:  # a spread over few models is itself uncertain
+        return _student(value, between**0.5, len(models) - 1)
+    return _student(value, within**0.5, freedom)
 
 
 def _student(value: float, error: float, freedom: int) -> Difference:

@@ -17,8 +17,8 @@ from expunge.method import Case, Method
 class Finetune(Method):
     """Keep training on the retain set."""
 
-    epochs: int = 2
-    lr: float = 1e-2
+    epochs: int = 5
+    lr: float = 0.05
     momentum: float = 0.9
     weight_decay: float = 5e-4
 
@@ -28,6 +28,7 @@ class Finetune(Method):
             learning, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
         )
         model.train()
+        case.report.total = self.epochs * len(case.retain)
         for batch in case.retain.epochs(self.epochs):
             loss = case.task.loss(model, batch).mean()
             case.report.step(loss)

@@ -1,11 +1,11 @@
 """NegGrad: climb the loss on the forget set; with a retain term it is NegGrad+.
 
 Kurmanji, Triantafillou, Hayes and Triantafillou, "Towards Unbounded Machine Unlearning", 2023,
-describe both. Here the climb is bounded: a sample stops counting once the model gives its class
-no more than chance, because the loss has no upper end and a network that is pushed on is
-wrecked. It costs one forward and backward pass of the forget set an epoch, and as many of
-retain batches with ``retain`` above 0. BatchNorm is frozen: its statistics are not to be taken
-from what must go.
+describe both. What differs: the length is counted in steps, not epochs, so that ten samples and
+ten thousand are forgotten at the same price; and the climb is bounded: a sample stops counting
+once the model gives its class no more than chance, because the loss has no upper end and a
+network that is pushed on is wrecked. It costs one forward and backward pass of a forget and of a
+retain batch a step. BatchNorm is frozen: its statistics are not to be taken from what must go.
 """
 
 from dataclasses import dataclass
@@ -21,20 +21,22 @@ from expunge.method import Case, Method
 class NegGrad(Method):
     """Gradient ascent on what must go, held back by descent on what remains."""
 
-    epochs: int = 5
-    lr: float = 1e-2
-    retain: float = 1.0
+    steps: int = 100
+    lr: float = 0.02
+    share: float = 0.2  # of the forget term in the loss; at 1 it is NegGrad without the plus
+    momentum: float = 0.9
     bounded: bool = True
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
         learning = [p for p in model.parameters() if p.requires_grad]
-        optimizer = SGD(learning, lr=self.lr, momentum=0.9)
+        optimizer = SGD(learning, lr=self.lr, momentum=self.momentum)
         ceiling = _chance(model, case) if self.bounded else inf
-        kept = case.retain.endless()
-        for batch in case.forget.epochs(self.epochs):
-            loss = -case.task.loss(model, batch).clamp_max(ceiling).mean()
-            if self.retain > 0:
-                loss = loss + self.retain * case.task.loss(model, next(kept)).mean()
+        case.report.total = self.steps
+        pairs = zip(case.forget.endless(), case.retain.endless(), strict=True)
+        for _, (leaving, staying) in zip(range(self.steps), pairs, strict=False):
+            loss = -self.share * case.task.loss(model, leaving).clamp_max(ceiling).mean()
+            if self.share < 1:
+                loss = loss + (1 - self.share) * case.task.loss(model, staying).mean()
             case.report.step(loss)
             optimizer.zero_grad()
             loss.backward()

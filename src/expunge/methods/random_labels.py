@@ -2,12 +2,15 @@
 
 Relabelling appears in Golatkar, Achille and Soatto, "Eternal Sunshine of the Spotless Net",
 2020, and in most comparisons since. Every forget sample gets one wrong label, drawn among the
-classes that remain, and keeps it. It costs one forward and backward pass of the forget set an
-epoch, and of as many retain batches. BatchNorm is frozen.
+classes that remain, and keeps it. What differs: the length is counted in steps, and forget and
+retain samples are weighted by a share, so that a small forget set does not wreck the model. It
+costs one forward and backward pass of a forget and of a retain batch a step. BatchNorm is frozen.
+Expect samples to end up *less* likely than unseen ones: that, too, gives them away.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Int
@@ -15,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD
 
-from expunge.batching import Batches
 from expunge.errors import TargetMismatch
 from expunge.method import Case, Method
 from expunge.request import Classes
@@ -28,36 +30,44 @@ class RandomLabels(Method):
 
     tasks: ClassVar[tuple[Kind, ...]] = ("classification",)
 
-    epochs: int = 5
-    lr: float = 1e-2
-    retain: float = 1.0
+    steps: int = 100
+    lr: float = 0.02
+    share: float = 0.1  # of the forget term in the loss
+    momentum: float = 0.9
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
         learning = [p for p in model.parameters() if p.requires_grad]
-        optimizer = SGD(learning, lr=self.lr, momentum=0.9)
-        wrong = _wrong_labels(model, case)
-        kept = case.retain.endless()
-        for _ in range(self.epochs):
-            for ids, batch in case.forget.indexed():
-                logits = case.task.answer(model, batch).logits
-                drawn = wrong[torch.searchsorted(case.forget.part.indices, ids)]
-                loss = F.cross_entropy(logits, drawn.to(logits.device))
-                if self.retain > 0:
-                    loss = loss + self.retain * case.task.loss(model, next(kept)).mean()
-                case.report.step(loss)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
+        optimizer = SGD(learning, lr=self.lr, momentum=self.momentum)
+        case.report.total = self.steps
+        pairs = zip(_relabelled(model, case), case.retain.endless(), strict=True)
+        for _, ((leaving, wrong), staying) in zip(range(self.steps), pairs, strict=False):
+            logits = case.task.answer(model, leaving).logits
+            loss = self.share * F.cross_entropy(logits, wrong.to(logits.device))
+            if self.share < 1:
+                loss = loss + (1 - self.share) * case.task.loss(model, staying).mean()
+            case.report.step(loss)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
         return model
+
+
+def _relabelled(model: nn.Module, case: Case) -> Iterator[tuple[Any, Int[Tensor, " n"]]]:
+    """Forget batches and their wrong labels, again and again; a sample keeps the label it drew."""
+    wrong = _wrong_labels(model, case)
+    while True:
+        for ids, batch in case.forget.indexed():
+            yield batch, wrong[torch.searchsorted(case.forget.part.indices, ids)]
 
 
 @torch.no_grad()
 def _wrong_labels(model: nn.Module, case: Case) -> Int[Tensor, " n"]:
     """One label for every forget sample: of a class that remains, and not its own."""
-    own = torch.cat([case.task.labels(batch).cpu() for batch in _in_order(case)])
+    ordered = replace(case.forget, shuffle=False)
+    own = torch.cat([case.task.labels(batch).cpu().long() for batch in ordered])
     first = case.forget.take(case.forget.part.indices[:1])
     allowed = torch.ones(len(own), case.task.answer(model, first).logits.shape[1])
-    allowed[torch.arange(len(own)), own.long()] = 0
+    allowed[torch.arange(len(own)), own] = 0
     for target in case.targets:
         if isinstance(target, Classes):
             allowed[:, list(target.labels)] = 0
@@ -67,7 +77,3 @@ def _wrong_labels(model: nn.Module, case: Case) -> Int[Tensor, " n"]:
             hint="use neggrad or finetune, which need no other class.",
         )
     return torch.multinomial(allowed, 1).squeeze(1)
-
-
-def _in_order(case: Case) -> Batches:
-    return replace(case.forget, shuffle=False)

@@ -11,7 +11,6 @@ from torch import nn
 from torch.optim import SGD
 from torch.utils.data import Dataset
 
-from expunge.errors import BrokenPromise
 from expunge.method import Case, Method
 from expunge.observing import device_of
 from expunge.recipe import Recipe
@@ -24,14 +23,7 @@ class Retrain(Method):
     recipe: Recipe
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
-        fresh = self.recipe.build().to(device_of(model))
-        trained = self.recipe.fit(fresh, case.retain.part)
-        if not isinstance(trained, nn.Module):
-            raise BrokenPromise(
-                f"the recipe's fit returned {type(trained).__name__} instead of the trained model",
-                hint="end it with `return model`.",
-            )
-        return trained
+        return self.recipe.train(case.retain.part).to(device_of(model))
 
     @classmethod
     def example(cls, folder: Path, model: nn.Module, case: Case) -> "Retrain":

@@ -1,12 +1,23 @@
 """Mean loss on the three sets: the one utility that every task has."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil, floor
 
+import torch
 from torch import Tensor
 
 from expunge.algebra.statistics import mean_difference, mean_interval
-from expunge.metric import Comparison, Goal, Measurement, Metric, Trial
+from expunge.attack import exchangeable
+from expunge.errors import MissingInput
+from expunge.metric import Comparison, Exhibit, Goal, Measurement, Metric, Trial
+from expunge.observing import Observation, Snapshot
+
+Pick = Callable[[Snapshot], Observation]
+
+_LEAST = 1e-6  # a smaller loss is as good as none
+_FEW = 5  # a histogram of fewer samples would tell about each of them
+_MOST = 16  # bins
 
 
 @dataclass(frozen=True)
@@ -17,16 +28,22 @@ class Loss(Metric):
 
     def measure(self, trial: Trial) -> Iterator[Measurement]:
         if len(trial.after.forget):
-            yield self._one(trial, "forget", "match")
-        yield self._one(trial, "retain", "lower")
-        yield self._one(trial, "test", "lower")
+            exhibit = _histograms(trial)
+            yield self._one(trial, "forget loss", lambda s: s.forget, "match", exhibit)
+        yield self._one(trial, "retain loss", lambda s: s.retain, "lower")
+        if trial.after.removed:
+            yield self._one(trial, "test loss, kept classes", lambda s: s.test_kept, "lower")
+        else:
+            yield self._one(trial, "test loss", lambda s: s.test, "lower")
 
-    def _one(self, trial: Trial, part: str, goal: Goal) -> Measurement:
-        after, before = getattr(trial.after, part).losses, getattr(trial.before, part).losses
-        theirs = [getattr(snapshot, part).losses for snapshot in trial.snapshots]
+    def _one(
+        self, trial: Trial, name: str, pick: Pick, goal: Goal, exhibit: Exhibit | None = None
+    ) -> Measurement:
+        after, before = pick(trial.after).losses, pick(trial.before).losses
+        theirs = [pick(snapshot).losses for snapshot in trial.snapshots]
         found = mean_interval(after)
         return Measurement(
-            f"{part} loss",
+            name,
             found.value,
             goal,
             (found.low, found.high) if len(after) > 1 else None,
@@ -35,6 +52,7 @@ class Loss(Metric):
             target=tuple(values.mean().item() for values in theirs),
             comparison=self._compare(after, theirs),
             control=self._compare(before, theirs),
+            exhibit=exhibit,
         )
 
     def _compare(self, losses: Tensor, references: list[Tensor]) -> Comparison | None:
@@ -42,3 +60,59 @@ class Loss(Metric):
             return None
         usual = sum(values.mean().item() for values in references) / len(references)
         return Comparison.of(mean_difference(losses, references), self.relative_margin * usual)
+
+
+def _histograms(trial: Trial) -> Exhibit | None:
+    """Losses of forgotten and of comparable unseen samples: shares of each bin, nobody's own."""
+    models = {"original": [trial.before], "unlearned": [trial.after]}
+    if trial.snapshots:
+        models["retrained"] = list(trial.snapshots)
+    if len(trial.after.forget) < _FEW:
+        return None
+    try:
+        found = {
+            (name, group): losses
+            for name, snapshots in models.items()
+            for group, losses in _losses(snapshots).items()
+        }
+    except MissingInput:  # no unseen sample is comparable, so there is no picture
+        return None
+    edges = _edges(list(found.values()))
+    rows = [
+        (_label(edge), group, name, share)
+        for (name, group), losses in found.items()
+        for edge, share in zip(edges, _shares(losses, edges), strict=True)
+    ]
+    labels, groups, names, shares = zip(*rows, strict=True)
+    columns = {"loss": labels, "share": shares, "samples": groups, "model": names}
+    title = "Losses of forgotten and of unseen samples"
+    return Exhibit("bars", title, columns, x="loss", y="share", by="samples")
+
+
+def _losses(snapshots: Sequence[Snapshot]) -> dict[str, Tensor]:
+    pairs = [exchangeable(snapshot) for snapshot in snapshots]
+    return {
+        "forgotten": torch.cat([member.losses for member, _ in pairs]),
+        "unseen": torch.cat([unseen.losses for _, unseen in pairs]),
+    }
+
+
+def _edges(losses: Sequence[Tensor]) -> list[float]:
+    """Powers of ten, or half of them where that is not too many, where each bin starts."""
+    logs = torch.cat([values.clamp_min(_LEAST) for values in losses]).log10()
+    low, high = logs.min().item(), logs.max().item()
+    step = 0.5 if high - low < _MOST / 2 - 1 else 1.0
+    first = floor(low / step)
+    return [place * step for place in range(first, max(ceil(high / step), first + 1))]
+
+
+def _shares(losses: Tensor, edges: Sequence[float]) -> list[float]:
+    logs = losses.clamp_min(_LEAST).log10()
+    bins = torch.bucketize(logs, torch.tensor(edges[1:], dtype=logs.dtype), right=True)
+    counts = torch.bincount(bins, minlength=len(edges))
+    return (counts.double() / len(losses)).tolist()
+
+
+def _label(edge: float) -> str:
+    """Where a bin starts, to one digit: ``0.003``."""
+    return f"{float(f'{10**edge:.0e}'):.6f}".rstrip("0").rstrip(".")

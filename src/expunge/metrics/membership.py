@@ -39,7 +39,7 @@ class Membership(Metric):
             selftest=self._compare(theirs[-1], theirs[:-1]) if theirs else None,
             note=f"{len(after.member)} members against {len(after.nonmember)} samples of the "
             f"test set, of the same classes",
-            exhibit=_curves(before, after, theirs),
+            exhibit=_curves(_spoken(self.attack), before, after, theirs),
         )
 
     def _compare(self, scores: Scores, references: list[Scores]) -> Comparison | None:
@@ -57,7 +57,7 @@ def _spoken(attack: Attack) -> str:
     return f"{name} ({settings})" if settings else name
 
 
-def _curves(before: Scores, after: Scores, references: list[Scores]) -> Exhibit:
+def _curves(attack: str, before: Scores, after: Scores, references: list[Scores]) -> Exhibit:
     curves = {"original": [before], "unlearned": [after]}
     if references:
         curves["retrained"] = references
@@ -69,7 +69,7 @@ def _curves(before: Scores, after: Scores, references: list[Scores]) -> Exhibit:
         columns["fpr"] += fpr
         columns["tpr"] += tpr
         columns["model"] += [name] * len(fpr)
-    title = "How well the attack tells forgotten samples from unseen ones"
+    title = f"How well {attack} tells forgotten samples from unseen ones"
     return Exhibit("curve", title, columns, x="fpr", y="tpr", by="model")
 
 

@@ -1,4 +1,4 @@
-"""Scikit-learn's bundled digits: 1,797 scans of 8×8 pixels, no download.
+"""Scikit-learn's bundled digits: 1,797 scans of 8 by 8 pixels, no download.
 
 The test set is nearly half of the data, because the verdict on a class rests on the test samples
 of that class alone: eighty are the fewest that can show five points of accuracy.
@@ -20,14 +20,7 @@ _TRAIN, _VALIDATION = 800, 197
 def digits(*, epochs: int = 40, width: int = 128) -> Problem:
     """A two-layer perceptron on the digits, by stochastic gradient descent."""
     x, y = _data()
-    parts = [
-        TensorDataset(x[rows], y[rows])
-        for rows in (
-            slice(_TRAIN),
-            slice(_TRAIN + _VALIDATION, None),
-            slice(_TRAIN, _TRAIN + _VALIDATION),
-        )
-    ]
+    held_out = _TRAIN + _VALIDATION
 
     def build() -> nn.Module:
         return nn.Sequential(
@@ -39,7 +32,13 @@ def digits(*, epochs: int = 40, width: int = 128) -> Problem:
         )
 
     fit = Fit(epochs=epochs, lr=0.1, batch=50)
-    return Problem(*parts, Classification(), Recipe(build, fit, name=f"digits-mlp-{width}"))
+    return Problem(
+        train=TensorDataset(x[:_TRAIN], y[:_TRAIN]),
+        test=TensorDataset(x[held_out:], y[held_out:]),
+        validation=TensorDataset(x[_TRAIN:held_out], y[_TRAIN:held_out]),
+        task=Classification(),
+        recipe=Recipe(build, fit, name=f"digits-mlp-{width}"),
+    )
 
 
 def _data() -> tuple[Tensor, Tensor]:

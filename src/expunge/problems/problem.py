@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from torch import nn
-from torch.utils.data import Dataset
 
 from expunge.recipe import Recipe
+from expunge.splitting import Data, Part
 from expunge.tasks import Task
 from expunge.unlearning import seeded
 
@@ -14,13 +14,13 @@ from expunge.unlearning import seeded
 class Problem:
     """Training, test and validation data, how to read them, and how to train on them."""
 
-    train: Dataset[object]
-    test: Dataset[object]
-    validation: Dataset[object]
+    train: Data
+    test: Data
+    validation: Data
     task: Task
     recipe: Recipe
 
     def trained(self, seed: int = 0) -> nn.Module:
         """The original: the recipe on all training data."""
         with seeded(seed):
-            return self.recipe.fit(self.recipe.build(), self.train).eval()
+            return self.recipe.train(Part.whole(self.train))

@@ -68,7 +68,7 @@ def mapped(batch: Any, change: Callable[[Any], Any]) -> Any:
 
 def moved(batch: Any, device: torch.device) -> Any:
     """The same nest on another device."""
-    return mapped(batch, lambda leaf: leaf.to(device) if isinstance(leaf, Tensor) else leaf)
+    return mapped(batch, lambda leaf: leaf.to(device) if hasattr(leaf, "to") else leaf)
 
 
 def replaced(batch: Any, old: Any, new: Any) -> Any:
@@ -106,12 +106,19 @@ def joined(a: Any, b: Any) -> Any:
             return {key: joined(a[key], b[key]) for key in a}
         case tuple() if hasattr(a, "_fields"):
             return type(a)(*(joined(x, y) for x, y in zip(a, b, strict=True)))
-        case tuple() | list() if any(isinstance(x, (Tensor, Mapping)) for x in a):
+        case tuple() | list() if _holds_tensors(a):
             return type(a)(joined(x, y) for x, y in zip(a, b, strict=True))
         case tuple() | list():
             return type(a)([*a, *b])
         case _:
             return a
+
+
+def _holds_tensors(nest: Any) -> bool:
+    """Whether a list is one of fields; one without any tensor holds a word a sample."""
+    if isinstance(nest, (tuple, list)):
+        return any(_holds_tensors(item) for item in nest)
+    return isinstance(nest, (Tensor, Mapping))
 
 
 def _stacked(a: Tensor, b: Tensor) -> Tensor:

@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from expunge.storing import as_json
 from expunge.tasks.layers import AUTO, answered
 from expunge.tasks.reading import call, first, joined, named_attribute, replaced, second
 from expunge.tasks.task import Answer, Batch, Kind
@@ -42,6 +43,11 @@ class Supervised(ABC):
     def attribute(self, batch: Batch, name: str, /) -> Shaped[Tensor, " n"]:
         """A property of every sample, by name."""
         return named_attribute(self.attributes, batch, name)
+
+    def describe(self) -> dict[str, Any]:
+        """The settings as JSON, and the kind: two tasks may differ in nothing else."""
+        settings = {item.name: as_json(getattr(self, item.name)) for item in fields(self)}
+        return {"kind": self.kind} | settings
 
     def join(self, a: Batch, b: Batch, /) -> Batch:
         """One batch that holds the samples of both."""

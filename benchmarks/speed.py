@@ -1,0 +1,274 @@
+"""How fast is the frame around the mathematics? Every claim is a ratio within this one run.
+
+`python benchmarks/speed.py` writes results/speed.json and results/speed.md; `--quick` takes
+smaller data and fewer repeats, and says so in what it writes. Run it on an idle machine: with
+two cores, any other work doubles what is measured here.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from expunge import Classification, Request, Samples, audit, split, unlearn
+from expunge.attacks.threshold import Threshold
+from expunge.batching import Batches
+from expunge.method import Case, Method
+from expunge.metrics.accuracy import Accuracy
+from expunge.metrics.loss import Loss
+from expunge.metrics.membership import Membership
+from expunge.outcome import Outcome
+from expunge.splitting import Part
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One claim: what was asked, what was found, and the raw numbers behind it."""
+
+    claim: str
+    asked: str
+    found: str
+    holds: bool
+    raw: dict[str, list[float]]
+
+
+class Bytes(TensorDataset):
+    """Images kept as bytes and normalised a batch at a time."""
+
+    def prepare(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Bytes to numbers between 0 and 1."""
+        return x.float().div_(255), y
+
+
+@dataclass(frozen=True)
+class Idle(Method):
+    """A method that does nothing, so that only the runner is timed."""
+
+    def forget(self, model: nn.Module, case: Case) -> nn.Module:
+        """Return the copy as it is."""
+        del case
+        return model
+
+
+class Timed(nn.Module):
+    """A model that knows how long its own forward passes take."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        """Wrap a model."""
+        super().__init__()
+        self.inner, self.seconds = inner, 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Answer, and look at the clock."""
+        started = time.perf_counter()
+        answer: Tensor = self.inner(x)
+        self.seconds += time.perf_counter() - started
+        return answer
+
+
+def batches(
+    name: str, asked: float, data: TensorDataset, plain: TensorDataset, repeats: int
+) -> Row:
+    """Time an epoch of shuffled batches of 128 against a DataLoader over the same tensors."""
+    ours, theirs = [], []
+    for _ in range(repeats):  # interleaved, so that a busy machine slows both
+        ours.append(_epoch(Batches(Part.whole(data), 128, shuffle=True)))
+        theirs.append(_epoch(DataLoader(plain, 128, shuffle=True)))
+    ratio = statistics.median(theirs) / statistics.median(ours)
+    return Row(
+        f"batches of {name}, against a DataLoader",
+        f"at least {asked:g} times faster",
+        f"{ratio:.1f} times",
+        ratio >= asked,
+        {"ours_s": ours, "dataloader_s": theirs},
+    )
+
+
+def _epoch(source: Iterable[object]) -> float:
+    started = time.perf_counter()
+    for _ in source:
+        pass
+    return time.perf_counter() - started
+
+
+def batching(scale: int, repeats: int) -> list[Row]:
+    """The three kinds of tensor-backed data."""
+    n = 20_000 // scale
+    y = torch.randint(0, 10, (n,))
+    images, rows = TensorDataset(torch.randn(n, 3, 32, 32), y), TensorDataset(torch.randn(n, 64), y)
+    small = torch.randint(0, 256, (n, 3, 32, 32), dtype=torch.uint8)
+    return [
+        batches("fp32 images of 3 by 32 by 32", 3, images, images, repeats),
+        batches(
+            "the same as bytes, normalised a batch at a time",
+            3,
+            Bytes(small, y),
+            images,
+            repeats,
+        ),
+        batches("rows of 64 features", 10, rows, rows, repeats),
+    ]
+
+
+def runner(repeats: int) -> Row:
+    """What `unlearn` adds around a method, on a network of 11 million parameters."""
+    model = nn.Sequential(
+        nn.Linear(3072, 3000), nn.ReLU(), nn.Linear(3000, 600), nn.Linear(600, 10)
+    )
+    data = TensorDataset(torch.randn(2000, 3072), torch.randint(0, 10, (2000,)))
+    parts = split(data, Request(Samples(range(100))), test=data)
+
+    def once() -> float:
+        return _timed(lambda: unlearn(model, parts, Idle(), task=Classification()))
+
+    seconds = [once() for _ in range(repeats)]
+    share = statistics.median(seconds) / 10
+    return Row(
+        "the runner: copy, seed, checks, timing",
+        "under 1 % of a method of 10 s",
+        f"{share:.2%}",
+        share < 0.01,
+        {"seconds": seconds},
+    )
+
+
+def _timed(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _command(*arguments: str) -> float:
+    def run() -> None:
+        command = [sys.executable, *arguments]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - our own
+
+    return _timed(run)
+
+
+def _python(code: str) -> float:
+    return _command("-c", code)
+
+
+def imports(repeats: int) -> Row:
+    """`import expunge` and a use of it, beyond `import torch`."""
+    use = "import torch, expunge; expunge.unlearn, expunge.split, expunge.Classification"
+    plain, ours = [], []
+    for _ in range(repeats):
+        plain.append(_python("import torch"))
+        ours.append(_python(use))
+    extra = statistics.median(ours) - statistics.median(plain)
+    return Row(
+        "`import expunge` and its first use, beyond `import torch`",
+        "under 50 ms",
+        f"{extra * 1000:.0f} ms",
+        extra < 0.05,
+        {"torch_s": plain, "expunge_s": ours},
+    )
+
+
+def help_text(repeats: int) -> Row:
+    """`expunge --help`, which must not wait for torch."""
+    seconds = [_command("-m", "expunge", "--help") for _ in range(repeats)]
+    best = statistics.median(seconds)
+    return Row("`expunge --help`", "under 0.5 s", f"{best:.2f} s", best < 0.5, {"seconds": seconds})
+
+
+def auditing(scale: int, repeats: int) -> Row:
+    """The share of an audit that a small CNN spends in its own forward pass."""
+    n = 50_000 // scale
+    x, y = torch.randn(n, 3, 32, 32), torch.randint(0, 10, (n,))
+    test = TensorDataset(torch.randn(n // 5, 3, 32, 32), torch.randint(0, 10, (n // 5,)))
+    parts = split(TensorDataset(x, y), Request(Samples(range(n // 10))), test=test)
+    before, after = Timed(_cnn()), Timed(_cnn())
+    outcome = Outcome.of(before, after, parts, task=Classification())
+    metrics = [Membership(Threshold()), Accuracy(), Loss()]
+    shares, seconds = [], []
+    for _ in range(repeats):
+        before.seconds = after.seconds = 0.0
+        seconds.append(_timed(lambda: audit(outcome, metrics)))
+        shares.append((before.seconds + after.seconds) / seconds[-1])
+    share = statistics.median(shares)
+    return Row(
+        f"auditing {n:,} training and {n // 5:,} test images of a small CNN, twice",
+        "at least 80 % within the model's forward",
+        f"{share:.0%}",
+        share >= 0.8,
+        {"share": shares, "seconds": seconds},
+    )
+
+
+def _cnn() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(4),
+        nn.Flatten(),
+        nn.Linear(512, 10),
+    )
+
+
+def write(rows: list[Row], folder: Path, *, quick: bool) -> str:
+    """Keep the numbers, and a page that a person reads."""
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
+    machine = f"{platform.machine()}, {torch.get_num_threads()} threads"
+    body = {
+        "quick": quick,
+        "versions": versions,
+        "machine": machine,
+        "rows": [vars(row) for row in rows],
+    }
+    folder.mkdir(exist_ok=True)
+    (folder / "speed.json").write_text(json.dumps(body, indent=1, ensure_ascii=False) + "\n")
+    lines = [
+        "# Speed of the frame",
+        "",
+        (
+            f"{machine}; Python {versions['python']}, torch {versions['torch']}; medians of "
+            f"interleaved repeats, made by `make bench`"
+            f"{' with --quick, so not to be quoted' if quick else ''}."
+        ),
+        "",
+        "| what | asked | found | |",
+        "|---|---|---|---|",
+        *(f"| {r.claim} | {r.asked} | {r.found} | {'✓' if r.holds else '✗'} |" for r in rows),
+    ]
+    page = "\n".join(lines) + "\n"
+    (folder / "speed.md").write_text(page)
+    return page
+
+
+def main() -> None:
+    """Measure, write, and show."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="smaller data, fewer repeats")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="where the results go")
+    given = parser.parse_args()
+    scale, repeats = (10, 2) if given.quick else (1, 7)
+    rows = [
+        *batching(scale, repeats),
+        runner(repeats),
+        imports(repeats),
+        help_text(repeats),
+        auditing(scale, min(repeats, 3)),
+    ]
+    sys.stdout.write(write(rows, given.out, quick=given.quick))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""``python -m expunge`` and the console script ``expunge``."""
+
+import sys
+
+from expunge.errors import ExpungeError
+
+STOPPED = 130
+"""The exit code of a command that the user stopped, by the shells' convention."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; a fault that expunge foresaw is told in two lines and ends with 2."""
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        _call(given)
+    except ExpungeError as why:
+        from expunge.cli.showing import fault  # noqa: PLC0415 - needed when something went wrong
+
+        fault(why, as_json="--json" in given)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _stopped()
+
+
+def _call(given: list[str]) -> None:
+    from expunge.cli.app import app  # noqa: PLC0415 - Ctrl-C may come while it is imported
+
+    try:
+        app(given, prog_name="expunge")
+    except SystemExit as end:
+        if end.code == STOPPED:  # typer has swallowed a KeyboardInterrupt
+            _stopped()
+        raise
+
+
+def _stopped() -> None:
+    sys.stderr.write("stopped; no half-written file remains.\n")
+    sys.exit(STOPPED)
+
+
+if __name__ == "__main__":
+    main()

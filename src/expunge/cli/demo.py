@@ -1,0 +1,145 @@
+"""``expunge demo``: the whole story on bundled data, in a minute."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Option
+
+from expunge.cli.options import AsJson, Seed
+from expunge.cli.showing import emit, progressing, say
+from expunge.request import Classes, Request, Samples
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from expunge import Evidence, Verdict
+    from expunge.problems import Problem
+    from expunge.progress import Progress
+    from expunge.reporting import Judged
+
+METHODS = ("finetune", "neggrad", "random_labels", "retrain")
+
+_REFERENCES = 5
+
+
+def demo(
+    *,
+    out: Annotated[
+        Path, Option("--out", help="Where the report, the ledger and the evidence go.")
+    ] = Path("expunge-demo"),
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train on bundled digits, forget a class and ten samples, audit, and write a report.
+
+    It needs no data and no project, and ends with 0 whatever the verdicts are.
+    """
+    from expunge.cli.telling import tell_all  # noqa: PLC0415 - torch stays out of --help
+    from expunge.reporting import overview  # noqa: PLC0415 - see above
+
+    with progressing() as progress, _one_thread():
+        requests = _requests(seed)
+        found = _tried(requests, out, seed, progress)
+    settled = _settled(requests, found, out)
+    overview([case for cases in settled for case in cases]).save(out / "report.html")
+    kept = _kept(settled, out)
+    if as_json:
+        emit(kept)
+        return
+    for cases in settled:
+        tell_all(cases, METHODS)
+        say()
+    say(f"Report   {kept['report']}")
+    say(f"Ledger   {kept['ledger']}, sealed {settled[-1][-1][2][:16]}")
+    say(f"Evidence {out / 'evidence'}")
+
+
+def _requests(seed: int) -> tuple[Request, Request]:
+    ten = Samples(tuple(range(10)))
+    return (
+        Request(Classes((3,)), subject="a visitor", id=f"class-seed-{seed}"),
+        Request(ten, subject="another visitor", id=f"ten-seed-{seed}"),
+    )
+
+
+def _tried(
+    requests: tuple[Request, ...], out: Path, seed: int, progress: "Progress"
+) -> "list[list[tuple[Evidence, Verdict]]]":
+    """Train the original once, and try every method on every request."""
+    from expunge.problems.digits import digits  # noqa: PLC0415 - torch stays out of --help
+
+    problem = digits()
+    progress("train the original", 0, 1)
+    model = problem.trained(seed)
+    progress("train the original", 1, 1)
+    return [_one(problem, model, request, out / "cache", seed, progress) for request in requests]
+
+
+def _one(
+    problem: "Problem",
+    model: "nn.Module",
+    request: Request,
+    cache: Path,
+    seed: int,
+    progress: "Progress",
+) -> "list[tuple[Evidence, Verdict]]":
+    from expunge import audit, judge, retrain, split, unlearn  # noqa: PLC0415 - see _tried
+    from expunge.catalogue import find  # noqa: PLC0415 - see _tried
+
+    task, seeds = problem.task, range(seed + 1, seed + 1 + _REFERENCES)
+    parts = split(problem.train, request, test=problem.test, validation=problem.validation)
+    references = retrain(
+        parts, problem.recipe, task=task, seeds=seeds, cache=cache, progress=progress
+    )
+    cases = []
+    for name in METHODS:
+        plugin = find("methods", name)
+        method = plugin(problem.recipe) if name == "retrain" else plugin()
+        # Another seed than any reference has: retraining must not be compared with itself.
+        outcome = unlearn(model, parts, method, task=task, seed=seed + 100, progress=progress)
+        evidence = audit(outcome, references=references, seed=seed, progress=progress)
+        cases.append((evidence, judge(evidence)))
+    return cases
+
+
+def _settled(
+    requests: tuple[Request, ...], found: "list[list[tuple[Evidence, Verdict]]]", out: Path
+) -> "list[list[Judged]]":
+    """Enter every case in the ledger; the seal of its entry goes with it."""
+    from expunge.ledger import Ledger  # noqa: PLC0415 - see _tried
+
+    with Ledger(out / "ledger.db", project="expunge demo") as ledger:
+        return [
+            [(*case, ledger.settle(request, *case)) for case in cases]
+            for request, cases in zip(requests, found, strict=True)
+        ]
+
+
+def _kept(settled: "list[list[Judged]]", out: Path) -> dict[str, Any]:
+    """Write the evidence of every case, and say where everything is."""
+    from expunge.cli.telling import as_body  # noqa: PLC0415 - see _tried
+    from expunge.storing import write_text  # noqa: PLC0415 - see _tried
+
+    cases = []
+    for evidence, verdict, seal in (case for request in settled for case in request):
+        seen = evidence.provenance
+        path = out / "evidence" / f"{seen.kind}-{seen.method.lower()}.json"
+        write_text(path, evidence.to_json())
+        body = as_body(evidence, verdict, method=seen.method, targets=list(seen.targets))
+        cases.append({**body, "seal": seal, "file": str(path)})
+    return {"cases": cases, "report": str(out / "report.html"), "ledger": str(out / "ledger.db")}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Lend torch one thread: two would only wait for each other on a network this small."""
+    import torch  # noqa: PLC0415 - see _tried
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

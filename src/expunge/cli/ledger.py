@@ -1,0 +1,94 @@
+"""``expunge ledger``: show the entries, and verify that none was changed or cut off."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option, Typer
+
+from expunge.cli.options import DEFAULT_CONFIG, AsJson, Config
+from expunge.cli.showing import emit, say, table
+
+if TYPE_CHECKING:
+    from expunge.ledger import Entry, Ledger
+
+ledger = Typer(no_args_is_help=True, help="Show the record of all requests, or verify it.")
+
+LedgerPath = Annotated[
+    Path | None, Argument(help="By default the project's ledger.", metavar="PATH")
+]
+
+
+@ledger.command()
+def show(
+    path: LedgerPath = None, *, as_json: AsJson = False, config: Config = DEFAULT_CONFIG
+) -> None:
+    """List every entry, from the first to the last; the chain is checked on the way."""
+    with _opened(path, config) as book:
+        entries = list(book)
+    if as_json:
+        emit([_as_body(entry) for entry in entries])
+        return
+    columns = ["#", "when", "request", "forgotten", "method", "verdict", "seal"]
+    table(columns, [_row(entry) for entry in entries])
+
+
+@ledger.command()
+def verify(
+    path: LedgerPath = None,
+    *,
+    seal: Annotated[
+        str, Option("--seal", help="A seal from a report, or its first 8 digits at least.")
+    ] = "",
+    as_json: AsJson = False,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Check every entry, and that the entry of a report's seal is still there."""
+    with _opened(path, config) as book:
+        head, count = book.verify(seal), len(list(book))
+    if as_json:
+        emit({"ledger": str(book.path), "entries": count, "seal": head, "checked": seal})
+        return
+    say(f"{book.path}: {count} entries, each as it was written. Seal of the last: {head}")
+    if seal:
+        say(f"It holds the entry sealed {seal}.")
+    else:
+        say("A cut tail shows only beside a seal: compare with one from a report, by --seal.")
+
+
+def _opened(path: Path | None, config: Path) -> "Ledger":
+    from expunge.ledger import Ledger  # noqa: PLC0415 - torch stays out of --help
+
+    if path is not None:
+        return Ledger(path)
+    from expunge.cli.keys import read  # noqa: PLC0415 - torch stays out of --help
+
+    keys = read(config)
+    return Ledger(config.parent / keys.folders.ledger, project=keys.name)
+
+
+def _as_body(entry: "Entry") -> dict[str, Any]:
+    return {
+        "position": entry.position,
+        "kind": entry.kind,
+        "body": entry.body,
+        "seal": entry.digest,
+    }
+
+
+def _row(entry: "Entry") -> list[str]:
+    body = entry.body
+    when = str(body.get("settled") or body.get("opened") or "")[:16].replace("T", " ")
+    if entry.kind != "settled":
+        return [str(entry.position), when, entry.kind, "", "", "", entry.digest[:8]]
+    verdict = body["verdict"]
+    word = verdict["word"] + (", degraded" if verdict["degraded"] else "")
+    gone = f"{body['kind']} ({body['counts']['forget']} samples)"
+    return [
+        str(entry.position),
+        when,
+        body["request"],
+        gone,
+        body["method"],
+        word,
+        entry.digest[:8],
+    ]

@@ -1,0 +1,58 @@
+"""``expunge report``: write a report again, from the evidence that a run left."""
+
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Option
+
+from expunge.cli.options import DEFAULT_CONFIG, AsJson, Config
+from expunge.cli.showing import emit, say
+
+if TYPE_CHECKING:
+    from expunge.auditing import Evidence
+
+
+def report(
+    source: Annotated[
+        Path, Argument(help="The folder of a run, or its evidence.json.", metavar="RUN")
+    ],
+    *,
+    out: Annotated[
+        Path | None, Option("--out", help="By default beside the evidence.", metavar="FILE")
+    ] = None,
+    as_json: AsJson = False,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Write a report again from its evidence, judged by the rules of this version."""
+    from expunge.cli.runs import REPORT, read_evidence  # noqa: PLC0415 - torch stays out of --help
+    from expunge.judging import judge  # noqa: PLC0415
+    from expunge.reporting import render  # noqa: PLC0415
+
+    evidence = read_evidence(source)
+    verdict, seal = judge(evidence), _seal_of(evidence, config)
+    path = out or (source if source.is_dir() else source.parent) / REPORT
+    render(evidence, verdict, seal=seal).save(path)
+    if as_json:
+        emit({"report": str(path), "verdict": verdict.word, "seal": seal})
+        return
+    say(f"Report   {path}")
+    say(f"Verdict  {verdict.word}")
+    say(f"Seal     {seal or 'none: the ledger has no entry about exactly this evidence'}")
+
+
+def _seal_of(evidence: "Evidence", config: Path) -> str:
+    """The seal of the entry about this evidence, where the project has a ledger that knows it."""
+    if not config.exists():
+        return ""
+    from expunge.cli.keys import read  # noqa: PLC0415 - torch stays out of --help
+    from expunge.ledger import Ledger  # noqa: PLC0415
+
+    keys = read(config)
+    path = config.parent / keys.folders.ledger
+    if not path.exists():
+        return ""
+    wanted = sha256(evidence.to_json().encode()).hexdigest()
+    with Ledger(path, project=keys.name) as ledger:
+        found = [entry.digest for entry in ledger if entry.body.get("evidence") == wanted]
+    return found[-1] if found else ""

@@ -1,0 +1,69 @@
+"""From options to a request."""
+
+import re
+from pathlib import Path
+
+from expunge.errors import BadSetting, CannotRead, MissingInput, RequestDoesNotFit
+from expunge.request import Attribute, Classes, Request, Samples, Target
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def target_of(classes: str, samples: str, attribute: str) -> Target:
+    """What exactly one of three options names."""
+    given = [bool(option) for option in (classes, samples, attribute)]
+    if sum(given) != 1:
+        said = "nothing was named" if not any(given) else "more than one kind was named"
+        raise MissingInput(
+            f"what must be forgotten? {said}",
+            hint="give one of --classes 7, --samples 3,14 (or @FILE), --attribute NAME.",
+        )
+    if classes:
+        return Classes(_numbers(classes, "--classes"))
+    if samples:
+        return Samples(_numbers(_listed(samples), "--samples"))
+    return Attribute(attribute)
+
+
+def request_of(target: Target, *, name: str = "", subject: str = "", reason: str = "") -> Request:
+    """A request, under its own name if it was given one."""
+    if not name:
+        return Request(target, subject=subject, reason=reason)
+    check_id(name)
+    return Request(target, subject=subject, id=name, reason=reason)
+
+
+def check_id(name: str) -> None:
+    """Refuse an id that could lead out of the runs' folder."""
+    if not _ID.fullmatch(name):
+        raise BadSetting(
+            f"{name!r} cannot be the id of a request",
+            hint="use up to 64 letters, digits, dots, dashes and underscores: it names a folder.",
+        )
+
+
+def _listed(text: str) -> str:
+    """The text itself, or that of the file after the @; what follows a # is a comment."""
+    if not text.startswith("@"):
+        return text
+    path = Path(text[1:])
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as why:
+        raise CannotRead(
+            f"{path} is not readable: {why}", hint="name a text file of positions after the @."
+        ) from why
+    return ",".join(line.partition("#")[0] for line in lines)
+
+
+def _numbers(text: str, option: str) -> tuple[int, ...]:
+    words = re.split(r"[,\s]+", text.strip(", \t\n"))
+    wrong = [word for word in words if not re.fullmatch(r"[+-]?\d+", word)]
+    if wrong:
+        raise RequestDoesNotFit(
+            f"{option} names {wrong[0]!r}, which is no whole number"
+            if wrong[0]
+            else f"{option} names nothing",
+            hint=f"write numbers with commas between, such as {option} 3,14.",
+        )
+    return tuple(int(word) for word in words)

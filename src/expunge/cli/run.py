@@ -1,0 +1,143 @@
+"""``expunge run``: one request, from the data to a sealed verdict."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Exit, Option
+
+from expunge.cli.options import (
+    DEFAULT_CONFIG,
+    AsJson,
+    Config,
+    Labels,
+    Positions,
+    Property,
+    Seed,
+    Settings,
+    Strict,
+    TierName,
+)
+from expunge.cli.requesting import request_of, target_of
+from expunge.cli.settings import parsed
+from expunge.cli.showing import emit, progressing, say
+from expunge.errors import ExpungeError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from expunge.auditing import Evidence
+    from expunge.cli.project import Project
+    from expunge.cli.steps import Depth
+    from expunge.judging import Verdict
+    from expunge.ledger import Ledger
+    from expunge.request import Request
+
+How = tuple[str, dict[str, str], int]
+"""A method's name, its settings as texts, and a seed."""
+
+MethodName = Annotated[
+    str,
+    Option("--method", help="One of `expunge methods`, or module:Class.", metavar="NAME"),
+]
+
+
+def run(  # noqa: PLR0913 - one parameter an option
+    *,
+    method: MethodName,
+    classes: Labels = "",
+    samples: Positions = "",
+    attribute: Property = "",
+    settings: Settings = None,
+    subject: Annotated[
+        str, Option("--subject", help="Whose request it is; only a keyed hash is kept.")
+    ] = "",
+    reason: Annotated[str, Option("--reason", help="Kept in the ledger, so name nobody.")] = "",
+    name: Annotated[str, Option("--id", help="The request's id, and its folder's name.")] = "",
+    seed: Seed = 0,
+    tier: TierName = "",
+    strict: Strict = False,
+    as_json: AsJson = False,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Carry out one request: unlearn, audit against retrained models, judge, and enter it."""
+    target = target_of(classes, samples, attribute)
+    request = request_of(target, name=name, subject=subject, reason=reason)
+    texts = parsed(settings or [])
+    from expunge.cli.project import opened  # noqa: PLC0415 - torch stays out of --help
+    from expunge.cli.steps import Depth, ending, why_no_references  # noqa: PLC0415
+
+    with opened(config) as project, _ledger(project) as ledger:
+        depth = Depth.of(project, tier)
+        folder = project.place(project.keys.folders.runs) / request.id
+        evidence, verdict = _carried_out(project, request, (method, texts, seed), depth)
+        seal = _settled(ledger, folder, request, evidence, verdict)
+        silence = why_no_references(project, request, depth)
+    _tell(folder, evidence, verdict, seal, as_json=as_json)
+    if silence and not as_json:
+        say(silence)
+    raise Exit(ending([verdict], strict=strict))
+
+
+def _ledger(project: "Project") -> "Ledger":
+    """The project's ledger, looked at before long work: it must be writable, whole, and its own."""
+    from expunge.ledger import Ledger  # noqa: PLC0415 - torch stays out of --help
+
+    ledger = Ledger(project.place(project.keys.folders.ledger), project=project.keys.name)
+    ledger.begin()
+    ledger.verify()
+    return ledger
+
+
+def _carried_out(
+    project: "Project", request: "Request", how: How, depth: "Depth"
+) -> "tuple[Evidence, Verdict]":
+    """Unlearn, audit and judge; the run's folder appears when all of it is written."""
+    from expunge.cli import runs, steps  # noqa: PLC0415 - torch stays out of --help
+    from expunge.unlearning import unlearn  # noqa: PLC0415
+
+    method, texts, seed = how
+    with (
+        runs.new_run(project.place(project.keys.folders.runs), request.id) as folder,
+        progressing() as progress,
+    ):
+        chosen = steps.method_of(method, texts, project.recipe(progress))
+        parts = steps.divided(project, request)
+        outcome = unlearn(
+            project.model(), parts, chosen, task=project.task, seed=seed, progress=progress
+        )
+        references = steps.references_of(project, parts, depth, progress)
+        evidence, verdict = steps.judged(project, outcome, references, depth.tier, progress)
+        runs.keep(folder, request, outcome, evidence, verdict)
+    return evidence, verdict
+
+
+def _settled(
+    ledger: "Ledger", folder: "Path", request: "Request", evidence: "Evidence", verdict: "Verdict"
+) -> str:
+    """Enter the request and write its report; the folder stays, whatever happens now."""
+    from expunge.cli.runs import REPORT  # noqa: PLC0415 - torch stays out of --help
+    from expunge.reporting import render  # noqa: PLC0415
+
+    try:
+        seal = ledger.settle(request, evidence, verdict)
+        render(evidence, verdict, seal=seal).save(folder / REPORT)
+    except ExpungeError as why:
+        why.add_note(f"The model, the evidence and the verdict are kept in {folder}.")
+        raise
+    return seal
+
+
+def _tell(
+    folder: "Path", evidence: "Evidence", verdict: "Verdict", seal: str, *, as_json: bool
+) -> None:
+    from expunge.cli import runs, telling  # noqa: PLC0415 - torch stays out of --help
+
+    files = {"report": folder / runs.REPORT, "model": folder / runs.MODEL}
+    if as_json:
+        shown = {name: str(path) for name, path in files.items()}
+        emit(telling.as_body(evidence, verdict, seal=seal, folder=str(folder), **shown))
+        return
+    telling.tell(evidence, verdict)
+    say()
+    for name, path in files.items():
+        say(f"{name.capitalize():8} {path}")
+    say(f"{'Seal':8} {seal}")

@@ -1,0 +1,139 @@
+"""The steps that several commands take: split, unlearn, retrain, audit, judge."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from expunge.auditing import REFERENCES, Evidence, Tier, audit
+from expunge.batching import Batches
+from expunge.catalogue import find
+from expunge.cli.project import Project
+from expunge.cli.settings import build
+from expunge.ensembles import References
+from expunge.errors import BadSetting, UnknownName
+from expunge.judging import Verdict, judge
+from expunge.method import Method
+from expunge.observing import BATCH
+from expunge.outcome import Outcome
+from expunge.progress import Progress
+from expunge.recipe import Recipe
+from expunge.request import Attribute, Classes, Request
+from expunge.retraining import retrain
+from expunge.splitting import Data, Labels, Part, Split, split
+from expunge.tasks import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How much evidence is wanted: a tier, and how many references or which seeds."""
+
+    tier: Tier
+    seeds: int | tuple[int, ...]
+
+    @classmethod
+    def of(cls, project: Project, tier: str) -> "Depth":
+        """What the command line asks for; where it is silent, what the project says."""
+        keys = project.keys.audit
+        tiers: tuple[Tier, ...] = get_args(Tier)
+        if tier and tier not in tiers:
+            raise UnknownName("tier", tier, tiers)
+        chosen = next((known for known in tiers if known == tier), keys.tier)
+        if tier or keys.seeds is None:
+            return cls(chosen, REFERENCES[chosen])
+        return cls(chosen, 0 if chosen == "smoke" else keys.seeds)
+
+
+def divided(project: Project, request: Request) -> Split:
+    """The project's data, by what must go."""
+    labels: Labels = None
+    if isinstance(request.target, Classes) and not hasattr(project.train, "targets"):
+        labels = labels_of(project.train, project.task)
+    return split(
+        project.train,
+        request,
+        test=project.test,
+        validation=project.validation,
+        labels=labels,
+    )
+
+
+def labels_of(data: Data, task: Task) -> Tensor:
+    """Every label, as the task reads it: batches may be of any shape."""
+    return torch.cat([task.labels(batch) for batch in Batches(Part.whole(data), BATCH)])
+
+
+def method_of(name: str, texts: Mapping[str, str], recipe: Recipe | None) -> Method:
+    """A method by its name and its settings; the project's recipe goes in where one is needed."""
+    found = find("methods", name)
+    if not issubclass(found, Method):
+        raise BadSetting(
+            f"{name} is no method: it does not inherit from expunge.method.Method",
+            hint="write `class Mine(Method)` with a `forget(self, model, case)`.",
+        )
+    made: Method = build(found, texts, {} if recipe is None else {Recipe: recipe})
+    return made
+
+
+def settings_for(
+    name: str, assignments: Mapping[str, str], methods: Sequence[str]
+) -> dict[str, str]:
+    """The settings of one of several methods: ``finetune.epochs=3``, or for all ``epochs=3``."""
+    found = {}
+    for key, text in assignments.items():
+        owner, dot, setting = key.rpartition(".")
+        if dot and owner not in methods:
+            raise UnknownName("method of this comparison", owner, methods)
+        if not dot or owner == name:
+            found[setting] = text
+    return found
+
+
+def references_of(
+    project: Project, parts: Split, depth: Depth, progress: Progress
+) -> References | None:
+    """Models that never saw the forget set, from the cache or made now; None where none can be."""
+    recipe = project.recipe(progress)
+    if recipe is None or not depth.seeds or not len(parts.forget):
+        return None
+    return retrain(
+        parts,
+        recipe,
+        task=project.task,
+        seeds=depth.seeds,
+        cache=project.place(project.keys.folders.cache),
+        progress=progress,
+    )
+
+
+def judged(
+    project: Project,
+    outcome: Outcome,
+    references: References | None,
+    tier: Tier,
+    progress: Progress,
+) -> tuple[Evidence, Verdict]:
+    """Audit an outcome, and read the evidence."""
+    evidence = audit(
+        outcome, project.metrics(), tier=tier, references=references, progress=progress
+    )
+    return evidence, judge(evidence)
+
+
+def ending(verdicts: Sequence[Verdict], *, strict: bool) -> int:
+    """The exit code that verdicts ask for."""
+    bad = {"residual", "inconclusive"} if strict else {"residual"}
+    return int(any(verdict.word in bad or verdict.degraded for verdict in verdicts))
+
+
+def why_no_references(project: Project, request: Request, depth: Depth) -> str:
+    """Why nothing is there to compare with, for whoever wonders at the verdict."""
+    if isinstance(request.target, Attribute):
+        return ""
+    if not project.keys.fit:
+        return "Nothing to compare with: expunge.toml names no fit, so no model was retrained."
+    return (
+        "" if depth.seeds else f"Nothing to compare with: the tier {depth.tier} retrains nothing."
+    )

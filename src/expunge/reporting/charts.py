@@ -1,0 +1,114 @@
+"""Which pictures a report shows, in which order, and what is said about them."""
+
+from dataclasses import dataclass
+
+from altair.utils.schemapi import debug_mode
+from markupsafe import Markup, escape
+
+from expunge.algebra.statistics import Interval
+from expunge.auditing import Evidence
+from expunge.judging import PRIMARY
+from expunge.metric import Comparison, Exhibit, Measurement
+from expunge.reporting.drawing import Row, draw, forest, is_wide
+from expunge.reporting.numbers import number, with_interval
+from expunge.reporting.svg import svg
+from expunge.reporting.wording import caption
+
+_MOST = 300  # points of a line, more than an eye can tell apart
+_TOLD = 60  # marks that are also told in words
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture, what it is called, and how to read it."""
+
+    title: str
+    picture: Markup
+    caption: str
+    wide: bool = False
+
+
+def figures(evidence: Evidence) -> list[Figure]:
+    """The deciding differences first, then every exhibit, then how unlearning went."""
+    primary = PRIMARY[evidence.provenance.kind]
+    first = [m for m in evidence.measurements if m.name in primary]
+    rest = [m for m in evidence.measurements if m.name not in primary]
+    traces = evidence.provenance.traces.items()
+    with debug_mode(False):  # noqa: FBT003 - altair's own; checking every part takes half the time
+        drawn = [_forest(m, m.comparison) for m in first if m.comparison]
+        drawn += [_shown(m.exhibit, m.name) for m in (*first, *rest) if m.exhibit]
+        return drawn + [_trace(name, trace) for name, trace in traces if len(trace) > 1]
+
+
+def _forest(m: Measurement, comparison: Comparison) -> Figure:
+    compared = {"original": m.control, "unlearned": comparison, "retrained": m.selftest}
+    rows: list[Row] = [
+        {"who": _WHO[name], "model": name, "low": c.difference.low, "high": c.difference.high,
+         "value": c.difference.value, "said": f"{_WHO[name]}: {_said(c.difference)}"}
+        for name, c in compared.items() if c
+    ]  # fmt: skip
+    told = "; ".join(str(row["said"]) for row in rows)
+    margin = comparison.margin
+    words = f"{m.name}, difference to the retrained models with 95 % intervals. {told}"
+    return Figure(
+        f"{m.name}: what decides",
+        svg(forest(rows, margin), f"{words}. Margin ±{margin:.3g}."),
+        f"Each line is a 95 % interval. The shaded band is the margin of ±{margin:.3g}: a "
+        "difference within it would not matter. The original should lie outside the band, "
+        "a retrained model around its middle, and the unlearned one wholly inside.",
+        wide=True,
+    )
+
+
+def _said(found: Interval) -> str:
+    return with_interval(found.value, found.low, found.high, signed=True)
+
+
+_WHO = {"original": "original", "unlearned": "unlearned", "retrained": "one retrained model"}
+
+
+def _shown(exhibit: Exhibit, name: str) -> Figure:
+    told = f"From: {name}. {caption(exhibit)}".strip()
+    if exhibit.kind == "table":
+        return Figure(exhibit.title, tabulated(exhibit), told, wide=True)
+    return Figure(exhibit.title, svg(draw(exhibit), _alt(exhibit)), told, is_wide(exhibit))
+
+
+def _trace(name: str, trace: list[tuple[int, float]]) -> Figure:
+    step = -(-len(trace) // _MOST)
+    kept = [*trace[:-1:step], trace[-1]]
+    columns: dict[str, list[float | int | str | None]] = {
+        "step": [at for at, _ in kept],
+        name: [value for _, value in kept],
+    }
+    exhibit = Exhibit("curve", f"{name} while unlearning", columns, x="step", y=name)
+    return Figure(exhibit.title, svg(draw(exhibit), _alt(exhibit)), caption(exhibit))
+
+
+def tabulated(exhibit: Exhibit) -> Markup:
+    """An exhibit's columns as a table."""
+    names = list(exhibit.columns)
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    lines = zip(*(exhibit.columns[name] for name in names), strict=True)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{escape(_cell(v))}</td>' for v in row)}</tr>" for row in lines
+    )
+    return Markup(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")  # noqa: S704 - escaped above
+
+
+def _cell(value: float | str | None) -> str:
+    if value is None:
+        return "–"  # noqa: RUF001 - a dash for what is not there
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def _alt(exhibit: Exhibit) -> str:
+    """What the picture shows, in words: every number where they are few, else what is compared."""
+    names = dict.fromkeys(str(v) for v in exhibit.columns.get(exhibit.by, ()))
+    series = f": {', '.join(names)}" if names else ""
+    start = f"{exhibit.title}, {exhibit.y} by {exhibit.x}{series}."
+    size = len(exhibit.columns.get(exhibit.x, ()))
+    if exhibit.kind != "bars" or size > _TOLD:
+        return start
+    lines = zip(*exhibit.columns.values(), strict=True)
+    return f"{start} {'; '.join(', '.join(_cell(v) for v in line) for line in lines)}."

@@ -1,0 +1,227 @@
+"""One exhibit, one picture: by its kind, never by its name.
+
+Altair draws, vl-convert writes SVG, and the style sheet takes the colours over: every colour here
+is a key in `page.css`, so that a picture follows the page into the dark and onto paper.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from expunge.metric import Exhibit
+from expunge.reporting.numbers import number
+
+INK, QUIET, RULE = "#1d2126", "#5b636d", "#dfe2e6"
+ACCENT, GREY, DARK, BAND = "#1f5fa8", "#9aa1ab", "#2b3038", "#d9e6f5"
+NARROW, WIDE = 430, 900
+
+_COLOURS = {"original": GREY, "unlearned": ACCENT, "retrained": DARK,
+            "forgotten": ACCENT, "unseen": GREY}  # fmt: skip
+_DASHES = {"original": [5, 3], "retrained": [1.5, 2.5]}
+_SHAPES = {"original": "square", "unlearned": "diamond", "retrained": "circle"}
+_SPARE = ("#1f5fa8", "#9aa1ab", "#2b3038", "#735400", "#7d3b8c", "#1d6b3f")
+_AXES = {
+    "fpr": "unseen samples flagged by mistake",
+    "loss": "loss of a sample; a bar starts at its label",
+}
+_HEIGHTS = {"tpr": "forgotten samples recognised", "share": "share of samples"}
+_RATES = {"accuracy", "share", "tpr"}
+_CROWDED = 12  # more groups of bars than this need the whole width
+_THRONG = 40  # more than this are points, or nobody could tell one bar from another
+
+Row = dict[str, Any]
+Chart = alt.Chart | alt.LayerChart | alt.FacetChart
+
+
+def draw(exhibit: Exhibit) -> Chart:
+    """The picture of an exhibit; a table is no picture, see `charts.tabulated`."""
+    rows, wide = _rows(exhibit), is_wide(exhibit)
+    width = WIDE if wide else NARROW
+    match exhibit.kind:
+        case "curve":
+            return _curve(exhibit, rows, width)
+        case "bars":
+            return _bars(exhibit, rows, width)
+        case "points" | "table":
+            return _points(exhibit, rows, width)
+        case "matrix":
+            return _matrix(exhibit, rows, width)
+
+
+def is_wide(exhibit: Exhibit) -> bool:
+    """Whether a picture needs the whole width of the page."""
+    places = set(exhibit.columns.get(exhibit.x, ()))
+    return exhibit.kind in {"bars", "matrix"} and len(places) > _CROWDED and not panel_of(exhibit)
+
+
+def panel_of(exhibit: Exhibit) -> str:
+    """The column of words that nothing else uses: it splits a picture into panels."""
+    used = {exhibit.x, exhibit.y, exhibit.by, _shade_of(exhibit)}
+    spare = [name for name in exhibit.columns if name not in used]
+    words = [n for n in spare if all(isinstance(v, str) for v in exhibit.columns[n])]
+    return words[0] if words else ""
+
+
+def forest(rows: Sequence[Row], margin: float) -> Chart:
+    """Differences with their intervals, and the band in which a difference would not matter."""
+    data, order = alt.InlineData(values=list(rows)), [row["who"] for row in rows]
+    band = alt.InlineData(values=[{"low": -margin, "high": margin}])
+    title = "difference to the retrained models"
+    axis = alt.Axis(tickCount=8, grid=False)
+    x = alt.X("low:Q", title=title, axis=axis, scale=alt.Scale(nice=True, zero=False))
+    y = alt.Y("who:N", sort=order, title=None, axis=_words())
+    colour = _coloured("model", [row["model"] for row in rows], legend=False)
+    whole = alt.Chart(data)
+    shape = alt.Shape("model:N", legend=None, scale=_scale(
+        [row["model"] for row in rows], list(_SHAPES.values()), _SHAPES))  # fmt: skip
+    layers = alt.layer(
+        alt.Chart(band).mark_rect(color=BAND, opacity=1).encode(x=x, x2="high:Q"),
+        alt.Chart(band).mark_rule(color=QUIET, strokeDash=[2, 2]).encode(x=alt.datum(0)),
+        whole.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q", y=y, color=colour),
+        whole.mark_point(filled=True, opacity=1, size=110).encode(
+            x="value:Q", y=y, color=colour, shape=shape, description="said:N"
+        ),
+    )
+    return _sized(layers, WIDE, 52 + 30 * len(rows))
+
+
+def _curve(exhibit: Exhibit, rows: list[Row], width: int) -> Chart:
+    roc = (exhibit.x, exhibit.y) == ("fpr", "tpr")
+    lines = alt.Chart(alt.InlineData(values=rows)).mark_line(interpolate="linear", strokeWidth=2)
+    names = [row["by"] for row in rows]
+    lines = lines.encode(x=_x(exhibit, "Q"), y=_y(exhibit), order="place:Q")
+    if exhibit.by:
+        dashes = _scale(names, [[1, 0]], _DASHES)
+        lines = lines.encode(
+            color=_coloured("by", names),
+            strokeDash=alt.StrokeDash("by:N", title=None, scale=dashes),
+        )
+    else:
+        lines = lines.encode(color=alt.value(ACCENT))
+    chance = alt.InlineData(values=[{"x": 0, "y": 0}, {"x": 1, "y": 1}] if roc else [])
+    diagonal = (
+        alt.Chart(chance)
+        .mark_line(color=QUIET, strokeWidth=0.75, opacity=0.6)
+        .encode(x="x:Q", y="y:Q")
+    )
+    height = 330 if roc else 230
+    return _sized(alt.layer(diagonal, lines), width, height)
+
+
+def _bars(exhibit: Exhibit, rows: list[Row], width: int) -> Chart:
+    names, panel = [row["by"] for row in rows], panel_of(exhibit)
+    if len({row["x"] for row in rows}) > _THRONG and not panel:
+        return _points(exhibit, rows, width)
+    bars: Any = alt.Chart(alt.InlineData(values=rows)).mark_bar()
+    bars = bars.encode(x=_x(exhibit, "N"), y=_y(exhibit), description="said:N")
+    if exhibit.by:
+        order = list(dict.fromkeys(names))
+        bars = bars.encode(xOffset=alt.XOffset("by:N", sort=order), color=_coloured("by", names))
+    else:
+        bars = bars.encode(color=alt.value(ACCENT))
+    if not panel:
+        return _sized(bars, width, 260)
+    order = list(dict.fromkeys(row["panel"] for row in rows))
+    header = alt.Header(title=None, labelOrient="top", labelAnchor="start", labelColor=INK,
+                        labelFontWeight="bold", labelPadding=4)  # fmt: skip
+    facet = alt.Row("panel:N", sort=order, header=header)
+    bars = bars.encode(y=_y(exhibit, 3).title(exhibit.y))
+    panels: Chart = bars.properties(width=width - 50, height=72).facet(row=facet, spacing=14)
+    return panels
+
+
+def _sized(chart: Any, width: int, height: int) -> Chart:
+    """The whole picture in this size, axes and legend included."""
+    fit = alt.AutoSizeParams(type="fit", contains="padding")
+    sized: Chart = chart.properties(width=width, height=height, autosize=fit)
+    return sized
+
+
+def _points(exhibit: Exhibit, rows: list[Row], width: int) -> Chart:
+    points = alt.Chart(alt.InlineData(values=rows)).mark_point(filled=True, opacity=0.9, size=50)
+    kind = "N" if exhibit.kind == "bars" else "Q"
+    points = points.encode(x=_x(exhibit, kind), y=_y(exhibit), description="said:N")
+    names = [row["by"] for row in rows]
+    if not exhibit.by:
+        return _sized(points.encode(color=alt.value(ACCENT)), width, 280)
+    shapes = alt.Shape("by:N", title=None, scale=_scale(names, ["circle"], _SHAPES))
+    return _sized(points.encode(color=_coloured("by", names), shape=shapes), width, 280)
+
+
+def _matrix(exhibit: Exhibit, rows: list[Row], width: int) -> Chart:
+    """Darker is more: one colour at growing strength, which follows the page into the dark."""
+    cells = alt.Chart(alt.InlineData(values=rows)).mark_rect(color=ACCENT, stroke=RULE)
+    key = alt.Legend(symbolFillColor=ACCENT, symbolStrokeColor=RULE, symbolType="square")
+    scale = alt.Scale(range=[0.04, 1])
+    strength = alt.FillOpacity("shade:Q", title=_shade_of(exhibit), scale=scale, legend=key)
+    y = alt.Y("y:N", sort=None, title=_AXES.get(exhibit.y, exhibit.y))
+    cells = cells.encode(x=_x(exhibit, "N"), y=y, fillOpacity=strength, description="said:N")
+    return _sized(cells, width, 330)
+
+
+def _rows(exhibit: Exhibit) -> list[Row]:
+    """Rows with fixed keys, so that a column may be named as it likes; gaps are left out."""
+    keys = {"x": exhibit.x, "y": exhibit.y, "by": exhibit.by,
+            "shade": _shade_of(exhibit), "panel": panel_of(exhibit)}  # fmt: skip
+    size = max((len(values) for values in exhibit.columns.values()), default=0)
+    rows = []
+    for place in range(size):
+        row = {k: exhibit.columns[name][place] if name else "" for k, name in keys.items()}
+        if row["x"] is not None and row["y"] is not None:
+            rows.append(row | {"place": place, "said": said(row, exhibit)})
+    return rows
+
+
+def said(row: Row, exhibit: Exhibit) -> str:
+    """One mark in words, for whoever points at it."""
+    value = row["shade"] if exhibit.kind == "matrix" else row["y"]
+    where = ", ".join(str(row[k]) for k in ("panel", "by") if row[k] not in ("", None))
+    told = number(float(value)) if isinstance(value, int | float) else str(value)
+    place = number(row["x"]) if isinstance(row["x"], float) else row["x"]
+    side = f", {exhibit.y} {row['y']}" if exhibit.kind == "matrix" else ""
+    return f"{exhibit.x} {place}{side}{', ' if where else ''}{where}: {told}"
+
+
+def _shade_of(exhibit: Exhibit) -> str:
+    """The column of numbers that fills a matrix."""
+    if exhibit.kind != "matrix":
+        return ""
+    rest = [n for n in exhibit.columns if n not in {exhibit.x, exhibit.y, exhibit.by}]
+    return rest[0] if rest else exhibit.by
+
+
+def _x(exhibit: Exhibit, kind: str) -> alt.X:
+    title = _AXES.get(exhibit.x, exhibit.x)
+    if kind == "N":
+        axis = alt.Axis(labelAngle=0, labelOverlap="parity", grid=False)
+        gaps = alt.Scale(paddingInner=0 if exhibit.kind == "matrix" else 0.25)
+        return alt.X("x:N", sort=None, title=title, axis=axis, scale=gaps)
+    whole = exhibit.x == "step"
+    axis = alt.Axis(tickMinStep=1, format="d", grid=False) if whole else alt.Axis(grid=False)
+    return alt.X("x:Q", title=title, axis=axis, scale=alt.Scale(zero=False, nice=not whole))
+
+
+def _y(exhibit: Exhibit, ticks: int = 5) -> alt.Y:
+    title = _HEIGHTS.get(exhibit.y, exhibit.y)
+    scale = alt.Scale(domain=[0, 1]) if exhibit.y in _RATES else alt.Scale()
+    return alt.Y("y:Q", title=title, axis=alt.Axis(tickCount=ticks), scale=scale)
+
+
+def _coloured(field: str, names: Sequence[str], *, legend: bool = True) -> alt.Color:
+    shown = alt.Legend() if legend else None
+    scale = _scale(names, _SPARE, _COLOURS)
+    return alt.Color(f"{field}:N", title=None, legend=shown, scale=scale)
+
+
+def _scale(names: Sequence[str], spare: Sequence[Any], known: dict[str, Any]) -> alt.Scale:
+    """Every name its usual look, and one of the spare looks for a name nobody has met."""
+    domain = list(dict.fromkeys(str(name) for name in names))
+    looks = [known.get(name, spare[place % len(spare)]) for place, name in enumerate(domain)]
+    return alt.Scale(domain=domain, range=looks)
+
+
+def _words() -> alt.Axis:
+    return alt.Axis(
+        ticks=False, domain=False, grid=False, labelColor=INK, labelPadding=10, labelLimit=0
+    )

@@ -1,0 +1,112 @@
+"""What a number, a word or a tier means, said to a person who is no statistician."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from expunge.auditing import Tier
+from expunge.judging import Word
+from expunge.metric import Exhibit
+
+SYMBOLS: dict[Word, str] = {"equivalent": "✓", "residual": "✕", "inconclusive": "?"}
+"""Beside every word and colour, so that neither is needed to tell them apart."""
+
+MEANINGS: dict[Word, str] = {
+    "equivalent": "On what decides here, the model behaves like models that were trained without "
+    "the forgotten data, within the margin that was declared beforehand.",
+    "residual": "The model still differs from models that were trained without the forgotten "
+    "data, by more than chance explains.",
+    "inconclusive": "This evidence cannot tell. That is neither a pass nor a fail.",
+}
+"""What each verdict says, in one sentence."""
+
+TIERS: dict[Tier, str] = {
+    "smoke": "smoke, a quick look",
+    "standard": "standard, the usual depth",
+    "strict": "strict, the full depth",
+}
+"""How much was spent on the audit."""
+
+_READINGS = {
+    "membership AUC": "How well an attacker tells forgotten samples from unseen ones; "
+    "0.5 is guessing. What counts is what retrained models score.",
+    "forget accuracy": "Share of the forgotten samples that the model still answers correctly.",
+    "retain accuracy": "Share of the training samples that stay that are answered correctly.",
+    "test accuracy": "Share of unseen samples that are answered correctly.",
+    "test accuracy, kept classes": "Share of unseen samples of the classes that stay "
+    "that are answered correctly.",
+    "test accuracy, removed classes": "Share of unseen samples of the removed classes that are "
+    "still given their old class.",
+    "forget accuracy gap": "Accuracy less the retrained models', on the forgotten samples.",
+    "retain accuracy gap": "Accuracy less the retrained models', on the samples that stay.",
+    "test accuracy gap": "Accuracy less the retrained models', on unseen samples.",
+    "AUS": "Usefulness kept, divided by forgetting missed. One is ideal; a summary only.",
+    "forget loss": "Mean error on the forgotten samples; very small means well remembered.",
+    "retain loss": "Mean error on the samples that stay.",
+    "test loss": "Mean error on unseen samples.",
+    "test loss, kept classes": "Mean error on unseen samples of the classes that stay.",
+    "KL divergence": "How surprising the model's answers are to one who expects the retrained "
+    "models'; zero is the same.",
+    "JS divergence": "Distance between the model's answers and the retrained models', 0 to 1.",
+    "disagreement": "Share of forgotten samples on which the answer differs from the retrained "
+    "models'.",
+    "activation distance": "Mean distance between the model's answers and the retrained models'.",
+    "weight distance": "Distance to retrained weights. Two retrained models may be as far apart.",
+    "seconds to unlearn": "Time that the method took.",
+    "optimizer steps": "How often the weights were changed.",
+    "times faster": "Time to retrain, divided by the time to unlearn.",
+}
+
+
+def reading(name: str) -> str:
+    """How to read a measurement; nothing where its name is not known here."""
+    known = [start for start in _READINGS if name.startswith(start)]
+    return _READINGS[max(known, key=len)] if known else ""
+
+
+_CAPTIONS = {
+    ("fpr", "tpr"): "The higher a line rises above the diagonal, the better the attack. The "
+    "unlearned model's line should run where the retrained models' does.",
+    ("class", "accuracy"): "The unlearned model should stand where the retrained models do, "
+    "class by class.",
+    ("loss", "share"): "Where both shapes coincide, a model treats the forgotten samples as it "
+    "treats unseen ones. The unlearned panel should look like the retrained one.",
+    ("step", "loss"): "The method's own objective, step by step.",
+}
+
+
+def caption(exhibit: Exhibit) -> str:
+    """How to read a picture; nothing where its axes are not known here."""
+    darker = "Darker is more." if exhibit.kind == "matrix" else ""
+    return _CAPTIONS.get((exhibit.x, exhibit.y), darker)
+
+
+def asked(targets: Sequence[Mapping[str, Any]]) -> str:
+    """What was asked to be forgotten: ``class 3``, ``10 samples``."""
+    return " and ".join(_one(target) for target in targets)
+
+
+def question(targets: Sequence[Mapping[str, Any]]) -> str:
+    """The question that the report answers."""
+    what = asked(targets)
+    several = " and " in what or any(_many(target) for target in targets)
+    return f"{'Were' if several else 'Was'} {what} forgotten?"
+
+
+def _one(target: Mapping[str, Any]) -> str:
+    match target.get("kind"):
+        case "classes":
+            labels = [str(label) for label in target["labels"]]
+            return f"{'class' if len(labels) == 1 else 'classes'} {_listed(labels)}"
+        case "samples":
+            count = int(target["count"])
+            return f"{count:,} {'sample' if count == 1 else 'samples'}"
+        case _:
+            return f"the attribute “{target.get('name', '')}”"
+
+
+def _many(target: Mapping[str, Any]) -> bool:
+    return len(target.get("labels", ())) > 1 or int(target.get("count", 1)) > 1
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

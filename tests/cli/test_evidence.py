@@ -1,0 +1,171 @@
+"""Compare, audit, report, ledger and purge."""
+
+import json
+
+import pytest
+import torch
+
+from expunge.ledger import Ledger
+from expunge.storing import load_tensors, read_json, save_tensors
+
+pytestmark = pytest.mark.usefixtures("project")
+
+RUN = ("run", "--method", "finetune", "--classes", "2", "--set", "epochs=1")
+
+
+COMPARE = ("compare", "--method", "finetune", "--method", "neggrad", "--classes", "2")
+
+
+def test_compare_shows_all_methods_between_original_and_retrained(expunge, project):
+    ended = expunge(*COMPARE, "--out", "page.html")
+    lines = [line.split() for line in ended.out.splitlines() if line.strip()]
+    first = [words[0] for words in lines]
+    order = [first.index(name) for name in ("original", "finetune", "neggrad", "retrained")]
+    assert order == sorted(order)
+    page = (project / "page.html").read_text()
+    assert "Finetune" in page
+    assert "NegGrad" in page
+    assert not (project / "ledger.db").exists()
+    assert not (project / "runs").exists()
+
+
+def test_compare_speaks_json(expunge):
+    body = expunge(*COMPARE, "--tier", "smoke", "--json").body
+    assert list(body["methods"]) == ["finetune", "neggrad"]
+    assert all(case["verdict"]["word"] == "inconclusive" for case in body["methods"].values())
+
+
+def test_a_setting_of_a_comparison_can_be_for_one_method(expunge):
+    arguments = ("--set", "finetune.epochs=1", "--set", "lr=0.001", "--tier", "smoke", "--json")
+    methods = expunge(*COMPARE, *arguments).body["methods"]
+    settings = {name: case["evidence"]["provenance"]["settings"] for name, case in methods.items()}
+    assert settings["finetune"]["epochs"] == 1
+    assert settings["finetune"]["lr"] == settings["neggrad"]["lr"] == 0.001
+
+
+def test_a_setting_for_a_method_that_is_not_compared_is_refused(expunge):
+    ended = expunge(*COMPARE, "--set", "finetun.epochs=1")
+    assert ended.code == 2
+    assert "'finetune'" in ended.err
+
+
+def test_audit_judges_a_pair_that_somebody_else_made(expunge, project):
+    weights, _ = load_tensors(project / "model.safetensors")
+    torch.save({name: value * 0.5 for name, value in weights.items()}, project / "after.pt")
+    arguments = ("audit", "model.safetensors", "after.pt", "--classes", "2", "--out", "judged")
+    ended = expunge(*arguments, "--json")
+    provenance = ended.body["evidence"]["provenance"]
+    assert provenance["method"] == "somebody else's"
+    assert provenance["reference_seeds"] == [0, 1]
+    assert {p.name for p in (project / "judged").iterdir()} == {
+        "evidence.json",
+        "verdict.json",
+        "report.html",
+    }
+    assert not (project / "ledger.db").exists()
+
+
+def test_an_untouched_model_is_residual(expunge):
+    ended = expunge("audit", "model.safetensors", "model.safetensors", "--classes", "2", "--json")
+    removed = {m["name"]: m for m in ended.body["evidence"]["measurements"]}
+    assert removed["test accuracy, removed classes"]["value"] > 0.5
+    assert (ended.code, ended.body["verdict"]["word"]) == (1, "residual")
+
+
+def test_audit_refuses_a_pickle_and_weights_that_do_not_fit(expunge, project):
+    torch.save({"model": object}, project / "evil.pt")
+    ended = expunge("audit", "model.safetensors", "evil.pt", "--classes", "2")
+    assert (ended.code, "weights only" in ended.err) == (2, True)
+    save_tensors(project / "other.safetensors", {"0.weight": torch.zeros(2, 2)})
+    ended = expunge("audit", "other.safetensors", "model.safetensors", "--classes", "2")
+    assert (ended.code, "0.weight has shape (2, 2)" in ended.err) == (2, True)
+
+
+def test_a_report_is_written_again_with_its_seal(expunge, ran):
+    seal = expunge("ledger", "verify", "--json").body["seal"]
+    before = (ran / "report.html").read_text()
+    (ran / "report.html").unlink()
+    ended = expunge("report", ran, "--json")
+    assert ended.body["seal"] == seal
+    assert (ran / "report.html").read_text() == before
+
+
+def test_a_report_of_edited_evidence_bears_no_seal(expunge, ran):
+    path = ran / "evidence.json"
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 1', 1))
+    ended = expunge("report", path, "--out", "again.html")
+    assert "Seal     none" in ended.out
+
+
+def test_a_report_of_what_is_no_evidence_is_refused(expunge, ran):
+    assert "not evidence" in expunge("report", ran / "verdict.json").err
+    assert "not readable" in expunge("report", ran / "nothing.json").err
+
+
+def test_a_report_that_cannot_be_written_is_told(expunge, ran):
+    ended = expunge("report", ran, "--out", ran / "evidence.json" / "page.html")
+    assert ended.code == 2
+    assert "CannotWrite" in ended.err
+
+
+@pytest.mark.usefixtures("ran")
+def test_the_ledger_is_shown_and_verified(expunge):
+    shown = expunge("ledger", "show", "--json").body
+    assert [entry["kind"] for entry in shown] == ["opened", "settled"]
+    assert shown[1]["body"]["request"] == "r1"
+    assert "r1" in expunge("ledger", "show").out
+    seal = shown[1]["seal"]
+    verified = expunge("ledger", "verify", "--seal", seal[:8], "--json")
+    assert (verified.code, verified.body["seal"]) == (0, seal)
+    assert "ledger.db: 2 entries" in expunge("ledger", "verify", "ledger.db").out
+
+
+@pytest.mark.usefixtures("ran")
+def test_a_seal_that_the_ledger_does_not_hold_ends_with_2(expunge):
+    ended = expunge("ledger", "verify", "--seal", "0" * 64)
+    assert ended.code == 2
+    assert "LedgerTampered" in ended.err
+
+
+def test_a_ledger_that_is_not_there_is_told_and_not_made(expunge, project):
+    assert expunge("ledger", "verify").code == 2
+    assert not (project / "ledger.db").exists()
+
+
+def test_purge_removes_what_names_the_samples_and_keeps_the_evidence(expunge, ran, project):
+    answers = [*project.glob("cache/*/*.answers.safetensors")]
+    kept = {p: p.read_bytes() for p in ran.iterdir() if p.name != "request.json"}
+    ended = expunge("purge", "r1", "--json")
+    assert len(ended.body["removed"]) == len(answers) == 2
+    assert not any(path.exists() for path in answers)
+    assert len([*project.glob("cache/*/reference-?.safetensors")]) == 2
+    body = read_json(ran / "request.json", "request")
+    assert body["positions"] == []
+    assert body["target"] == {"kind": "classes", "labels": [2]}
+    assert {p: p.read_bytes() for p in kept} == kept
+    assert expunge("ledger", "verify").code == 0
+    again = expunge("purge", "r1")
+    assert again.code == 0
+    assert "Nothing was left" in again.out
+
+
+def test_purge_takes_the_samples_out_of_other_requests_too(expunge, project):
+    for name, samples in (("a", "3,14"), ("b", "14,15")):
+        run = ("run", "--method", "finetune", "--samples", samples, "--id", name)
+        expunge(*run, "--set", "epochs=1", "--tier", "smoke")
+    ended = expunge("purge", "a", "--json")
+    assert len(ended.body["rewritten"]) == 2
+    other = json.loads((project / "runs/b/request.json").read_text())
+    assert other["positions"] == [15]
+    assert "indices" not in other["target"]
+
+
+def test_purge_of_an_unknown_request_is_told(expunge):
+    assert expunge("purge", "nobody").code == 2
+    assert expunge("purge", "../../etc").code == 2
+
+
+def test_nothing_is_entered_under_a_subjects_name(expunge, project):
+    expunge(*RUN, "--tier", "smoke", "--subject", "Ada")
+    with Ledger(project / "ledger.db") as ledger:
+        assert "Ada" not in str([entry.body for entry in ledger])

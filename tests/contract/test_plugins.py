@@ -1,0 +1,30 @@
+"""Every plug-in file keeps the promises of its kind; a new file is found and tested by itself."""
+
+import pytest
+
+from expunge import catalogue
+from expunge.testing import check_attack, check_method, check_metric
+
+
+@pytest.mark.parametrize("name", catalogue.names("methods"))
+def test_method_keeps_its_promises(name):
+    check_method(catalogue.find("methods", name))
+
+
+@pytest.mark.parametrize("name", catalogue.names("attacks"))
+def test_attack_keeps_its_promises(name):
+    check_attack(catalogue.find("attacks", name)())
+
+
+@pytest.mark.parametrize("name", catalogue.names("metrics"))
+def test_metric_keeps_its_promises(name):
+    plugin = catalogue.find("metrics", name)
+    given = {"attack": catalogue.default_attack()} if "attack" in catalogue.settings(plugin) else {}
+    check_metric(plugin(**given))
+
+
+@pytest.mark.parametrize("folder", ["methods", "attacks", "metrics"])
+def test_every_plugin_has_a_sentence_and_a_page(folder):
+    for name in catalogue.names(folder):
+        assert catalogue.summary(folder, name).endswith("."), name
+        assert len(catalogue.about(folder, name)) > 20, name

@@ -1,0 +1,95 @@
+import re
+from importlib.resources import files
+from xml.etree import ElementTree as ET
+
+import altair as alt
+import pytest
+import vl_convert
+
+from expunge.metric import Exhibit
+from expunge.reporting.charts import figures, tabulated
+from expunge.reporting.drawing import draw, is_wide, panel_of
+from expunge.reporting.svg import svg
+
+KINDS = ["curve", "bars", "many bars", "panels", "matrix", "points"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_exhibit_is_valid_vega_lite(exhibits, kind):
+    spec = draw(exhibits[kind]).to_dict()
+    alt.Chart.from_dict(spec)
+    assert vl_convert.vegalite_to_vega(spec)["marks"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_colour_of_a_picture_is_one_that_the_page_can_change(exhibits, kind):
+    style = (files("expunge.reporting") / "page.css").read_text()
+    drawn = str(svg(draw(exhibits[kind]), "words"))
+    for attribute, colour in re.findall(r'\b(fill|stroke)="([^"]*)"', drawn):
+        known = colour in {"none", "transparent"} or f'[{attribute}="{colour}"]' in style
+        assert known, f"{attribute} {colour}"
+
+
+def test_unknown_series_get_colours_that_the_page_can_change():
+    names = [f"layer {k}" for k in range(9)]
+    columns = {"a": [0, 1] * 9, "b": [1, 2] * 9, "by": [n for n in names for _ in "ab"]}
+    exhibit = Exhibit("curve", "t", columns, x="a", y="b", by="by")
+    style = (files("expunge.reporting") / "page.css").read_text()
+    colours = set(re.findall(r'stroke="(#[^"]*)"', svg(draw(exhibit), "")))
+    assert all(f'[stroke="{colour}"]' in style for colour in colours)
+
+
+def test_a_picture_says_in_words_what_it_shows_and_brings_no_ids(exhibits):
+    root = ET.fromstring(svg(draw(exhibits["bars"]), 'words & "more"'))
+    assert (root.get("role"), root.get("aria-label")) == ("img", 'words & "more"')
+    assert not [e for e in root.iter() if e.get("id") or e.get("href")]
+    assert "class 3, unlearned: 0.600" in [e.text for e in root.iter("title")]
+
+
+def test_column_names_may_hold_anything():
+    columns = {"a.b[0]": [1, 2], 'it\'s "y"': [0.5, None]}
+    exhibit = Exhibit("points", "t", columns, x="a.b[0]", y='it\'s "y"')
+    drawn = str(svg(draw(exhibit), ""))
+    assert "a.b[0]" in drawn
+    assert drawn.count("<title>") == 1  # the gap is left out
+
+
+def test_a_spare_column_of_words_becomes_panels(exhibits):
+    assert panel_of(exhibits["panels"]) == "model"
+    assert panel_of(exhibits["bars"]) == ""
+    texts = [e.text for e in ET.fromstring(svg(draw(exhibits["panels"]), "")).iter("text")]
+    assert {"original", "unlearned"} <= set(texts)
+
+
+def test_many_bars_take_the_whole_width(exhibits):
+    assert is_wide(exhibits["many bars"])
+    assert not is_wide(exhibits["bars"])
+
+
+def test_a_table_is_a_table(exhibits):
+    html = tabulated(exhibits["table"])
+    assert html.count('<th scope="col">') == 2
+    assert "<td>0.250</td>" in html
+
+
+def test_figures_come_with_what_decides_first_and_the_trace_last(evidence):
+    titles = [figure.title for figure in figures(evidence)]
+    assert titles[0] == "test accuracy, removed classes: what decides"
+    assert titles[-1] == "loss while unlearning"
+    assert len(titles) == 5
+
+
+def test_without_references_no_difference_is_drawn(make):
+    assert not [f for f in figures(make(references=False)) if "what decides" in f.title]
+
+
+def test_the_few_numbers_of_a_picture_are_told_in_words(evidence):
+    found = next(f for f in figures(evidence) if f.title == "Test accuracy by class")
+    assert "2, 0.600, unlearned" in found.picture
+
+
+def test_a_long_trace_is_thinned_but_keeps_its_ends(make):
+    evidence = make()
+    evidence.provenance.traces["loss"] = [(step, 1.0) for step in range(10_000)]
+    drawn = next(f for f in figures(evidence) if f.title.startswith("loss")).picture
+    assert len(drawn) < 20_000
