@@ -48,5 +48,7 @@ def _readable(*given: Any) -> tuple[str, str] | None:
     *_, signature, returned = given
     if signature is None:
         return None
+    if signature == "(*args, **kwargs)":  # a protocol, which nobody calls
+        return "", ""
     named = re.sub(r"<function (\w+)>", r"\1", signature)
     return named.replace("<factory>", "..."), returned

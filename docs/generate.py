@@ -75,8 +75,8 @@ def command_page(name: str, command: Any) -> str:
     """What a command does, and its arguments and options."""
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option"]
-    said = " ".join(_argument(p) for p in arguments)
-    usage = f"```console\n$ expunge {name}{' ' + said if said else ''} [OPTIONS]\n```"
+    needed = [*map(_argument, arguments), *(_option(p) for p in options if p.required)]
+    usage = f"```console\n$ {' '.join(['expunge', name, *needed, '[OPTIONS]'])}\n```"
     parts = [f"# expunge {name}", _coded(command.help), usage]
     if arguments:
         rows = [(f"`{_argument(p)}`", _coded(p.help), _default(p)) for p in arguments]
@@ -152,7 +152,7 @@ def _argument(param: Any) -> str:
 
 def _coded(text: str) -> str:
     """Options in code, where no typesetter makes a dash of them."""
-    return re.sub(r"(?<!`)--[a-z][a-z-]*", r"`\g<0>`", text)
+    return re.sub(r"(?<!`)--[a-z][a-z-]*( [\w.]+=\w+)?", r"`\g<0>`", text)
 
 
 def _option(param: Any) -> str:

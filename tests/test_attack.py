@@ -64,16 +64,12 @@ def test_neither_the_order_of_the_test_set_nor_that_of_the_forget_set_matters():
     forget = [0, 0, 1, 3]
     _, plain = exchangeable(Snapshot(seen(forget), seen([0]), seen(labels)))
     order = torch.randperm(60, generator=torch.Generator().manual_seed(1))
-    _, mixed = exchangeable(
-        Snapshot(seen(forget[::-1]), seen([0]), seen(labels[order], ids=order))
-    )
+    _, mixed = exchangeable(Snapshot(seen(forget[::-1]), seen([0]), seen(labels[order], ids=order)))
     assert plain.ids.tolist() == mixed.ids.tolist()
 
 
 def test_nobody_is_taken_twice():
-    _, chosen = exchangeable(
-        Snapshot(seen([0] * 9 + [1]), seen([0]), seen(torch.arange(80) % 2))
-    )
+    _, chosen = exchangeable(Snapshot(seen([0] * 9 + [1]), seen([0]), seen(torch.arange(80) % 2)))
     assert len(set(chosen.ids.tolist())) == len(chosen)
 
 

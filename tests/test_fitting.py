@@ -1,6 +1,7 @@
 """The default training loop: the same seed, an interruption, and its dials."""
 
 from dataclasses import replace
+from itertools import pairwise
 from math import inf
 
 import pytest
@@ -150,7 +151,7 @@ def rates(schedule):
     )  # fmt: skip
     model = trained(fit, model=Still(), dataset=TensorDataset(torch.ones(4, 1), torch.ones(4)))
     seen.append(model.w.item())
-    return [a - b for a, b in zip(seen, seen[1:], strict=False)]
+    return [a - b for a, b in pairwise(seen)]
 
 
 @pytest.mark.parametrize(

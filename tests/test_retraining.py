@@ -1,21 +1,22 @@
-"""References: trained once, found again, and removed when somebody asks."""
+"""References: trained once, found again, mended when they are torn."""
 
 import logging
 from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import TensorDataset
 
 from expunge import Attribute, Classification, Fit, MultiLabel, Recipe, Request, Samples, split
-from expunge.batching import data_digest
 from expunge.errors import TargetMismatch
-from expunge.retraining import purge, retrain
-from expunge.storing import read_json
+from expunge.retraining import retrain
 from expunge.unlearning import seeded
 
 TASK = Classification()
+
+
 GONE = (2, 3, 5)
 
 
@@ -218,8 +219,6 @@ def test_a_torn_file_is_mended_once(name, content, tmp_path, caplog):
     first = retrain(chosen, recipe, task=TASK, seeds=1, cache=tmp_path)
     path = folder_of(tmp_path) / name
     if content == "foreign":
-        from safetensors.torch import save_file
-
         save_file({"w": torch.zeros(2)}, path)
     else:
         path.write_bytes(content)
@@ -247,62 +246,6 @@ def test_progress_is_heard_model_by_model():
         progress=lambda *told: heard.append(told),
     )  # fmt: skip
     assert heard == [("retrain", done, 2) for done in range(3)]
-
-
-def kept(cache):
-    return sorted(path.name for path in cache.glob("*/*"))
-
-
-def test_a_purge_takes_answers_from_the_innocent_and_leaves_their_weights(tmp_path):
-    trainings(tmp_path, seeds=1)
-    removed = purge(torch.tensor(GONE), data_digest(data()), tmp_path)
-    assert [path.name for path in removed] == ["reference-0.answers.safetensors"]
-    assert kept(tmp_path) == ["about.json", "reference-0.safetensors"]
-    assert trainings(tmp_path, seeds=1) == 0
-
-
-def test_a_purge_takes_everything_from_models_that_were_trained_on_the_sample(tmp_path):
-    trainings(tmp_path, seeds=2)
-    removed = purge(torch.tensor([2, 7]), data_digest(data()), tmp_path)
-    assert len(removed) == 5
-    assert kept(tmp_path) == []
-    assert trainings(tmp_path, seeds=2) == 2
-
-
-def test_a_purge_takes_half_trained_models_too(tmp_path):
-    trainings(tmp_path, seeds=1)
-    training = folder_of(tmp_path) / "training-3.safetensors"
-    training.write_bytes(b"half")
-    purge(torch.tensor([8]), data_digest(data()), tmp_path)
-    assert not training.exists()
-
-
-def test_a_purge_leaves_other_training_sets_alone(tmp_path):
-    trainings(tmp_path, seeds=1)
-    before = kept(tmp_path)
-    assert purge(torch.tensor([2, 7]), data_digest(data(30, 9)), tmp_path) == []
-    assert kept(tmp_path) == before
-
-
-def test_a_purge_goes_through_every_request_of_the_training_set(tmp_path):
-    trainings(tmp_path, seeds=1)
-    trainings(tmp_path, seeds=1, chosen=parts((4, 9)))
-    purge(torch.tensor([4, 9]), data_digest(data()), tmp_path)
-    assert kept(tmp_path) == ["about.json", "reference-0.safetensors"]
-    assert trainings(tmp_path, seeds=1, chosen=parts((4, 9))) == 0
-    assert trainings(tmp_path, seeds=1) == 1
-
-
-def test_a_purge_leaves_no_position_behind_and_a_second_one_errs_on_the_safe_side(tmp_path):
-    trainings(tmp_path, seeds=1)
-    purge(torch.tensor(GONE), data_digest(data()), tmp_path)
-    assert read_json(folder_of(tmp_path) / "about.json", "references")["forget"] == []
-    purge(torch.tensor(GONE), data_digest(data()), tmp_path)
-    assert kept(tmp_path) == []
-
-
-def test_a_folder_that_is_no_cache_is_left_alone(tmp_path):
-    assert purge(torch.tensor([1]), "digest", tmp_path / "nowhere") == []
 
 
 def test_a_reference_in_memory_is_the_trained_model_itself():

@@ -1,9 +1,7 @@
 """The runner owns safety: the original stays as it was, whatever a method does."""
 
 import random
-import threading
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,14 +9,9 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from expunge import Attribute, Classes, Classification, Regression, Request, Samples, split
+from expunge import Classes, Classification, Request, Samples, split
 from expunge.errors import (
-    BrokenPromise,
     Diverged,
-    MissingInput,
-    ModelDoesNotFit,
-    TargetMismatch,
-    UnknownName,
 )
 from expunge.method import Method
 from expunge.unlearning import seeded, unlearn
@@ -35,13 +28,6 @@ class Acting(Method):
     def forget(self, model, case):
         returned = None if self.act is None else self.act(model, case)
         return model if returned is None else returned
-
-
-@dataclass(frozen=True)
-class Reshaping(Acting):
-    """The same, and says that it reshapes."""
-
-    reshapes: ClassVar[bool] = True
 
 
 def data(n=30):
@@ -76,11 +62,11 @@ def wreck(model, _case):
     model[0].register_forward_hook(lambda *_: None)
     torch.manual_seed(99)
     random.seed(99)
-    np.random.seed(99)
+    np.random.seed(99)  # noqa: NPY002 - the global one is what is at stake
 
 
 def generators():
-    kind, keys, *rest = np.random.get_state()
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002 - see wreck
     return torch.get_rng_state().tolist(), kind, keys.tolist(), rest
 
 
@@ -141,7 +127,8 @@ def test_python_s_own_generator_comes_back():
 
 
 def draw(model, case):
-    noise = torch.randn(3) + torch.tensor([random.gauss(0, 1), *np.random.randn(2)]).float()
+    legacy = np.random.randn(2)  # noqa: NPY002 - see wreck
+    noise = torch.randn(3) + torch.tensor([random.gauss(0, 1), *legacy]).float()
     with torch.no_grad():
         model[3].bias.add_(noise)
     for batch in case.retain:
@@ -153,7 +140,7 @@ def test_the_same_seed_gives_the_same_weights_from_all_three_generators(seed):
     model, chosen = network(), parts()
     first = unlearn(model, chosen, Acting(draw), task=TASK, seed=seed)
     torch.randn(5)
-    np.random.rand(3)
+    np.random.rand(3)  # noqa: NPY002 - see wreck
     again = unlearn(model, chosen, Acting(draw), task=TASK, seed=seed)
     other = unlearn(model, chosen, Acting(draw), task=TASK, seed=seed + 1)
     assert same(first.after.state_dict(), again.after.state_dict())
@@ -163,114 +150,10 @@ def test_the_same_seed_gives_the_same_weights_from_all_three_generators(seed):
 def test_gradients_are_on_for_the_method_even_where_the_caller_switched_them_off():
     seen = []
     with torch.no_grad():
-        unlearn(network(), parts(), Acting(lambda *_: seen.append(torch.is_grad_enabled())), task=TASK)
-    assert seen == [True]
-
-
-def test_a_method_that_cannot_remove_this_kind_of_thing_is_refused_before_it_runs():
-    ran = []
-    with pytest.raises(TargetMismatch, match="Acting removes Samples or Classes") as why:
-        unlearn(network(), parts(Attribute("hat")), Acting(lambda *_: ran.append(1)), task=TASK)
-    assert "request r1 targets Attribute" in why.value.fact
-    assert not ran
-
-
-def test_one_unsuitable_request_among_several_is_enough():
-    mixed = split(data(), Request(Samples((1,))), Request(Attribute("hat")), test=data(5))
-    with pytest.raises(TargetMismatch, match="targets Attribute"):
-        unlearn(network(), mixed, Acting(), task=TASK)
-
-
-def test_a_method_that_cannot_serve_the_task_is_refused():
-    @dataclass(frozen=True)
-    class Choosy(Acting):
-        tasks: ClassVar = ("classification",)
-
-    with pytest.raises(TargetMismatch, match="serves classification, but the task is regression"):
-        unlearn(network(), parts(), Choosy(), task=Regression())
-
-
-@dataclass(frozen=True)
-class OfAttributes(Acting):
-    """Handles attributes."""
-
-    handles: ClassVar = (Attribute,)
-
-
-@pytest.mark.parametrize(
-    ("attributes", "fault"), [({}, MissingInput), ({"hut": lambda b: b[1]}, UnknownName)]
-)
-def test_an_attribute_that_the_task_cannot_read_is_refused_before_the_method_runs(attributes, fault):
-    ran = []
-    with pytest.raises(fault, match="hat"):
         unlearn(
-            network(),
-            parts(Attribute("hat")),
-            OfAttributes(lambda *_: ran.append(1)),
-            task=Classification(attributes=attributes),
+            network(), parts(), Acting(lambda *_: seen.append(torch.is_grad_enabled())), task=TASK
         )
-    assert not ran
-
-
-def test_an_attribute_that_can_be_read_reaches_the_method():
-    task, seen = Classification(attributes={"hat": lambda b: b[1] > 1}), []
-    method = OfAttributes(lambda _, case: seen.append((case.targets, len(case.forget))))
-    unlearn(network(), parts(Attribute("hat")), method, task=task)
-    assert seen == [((Attribute("hat"),), 0)]
-
-
-@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-@pytest.mark.parametrize("name", ["3.weight", "1.running_var"])
-def test_a_broken_original_is_refused_by_name(name, value):
-    model = network()
-    model.state_dict()[name].view(-1)[0] = value
-    with pytest.raises(ModelDoesNotFit, match=f"original model is not finite: {name}"):
-        unlearn(model, parts(), Acting(), task=TASK)
-
-
-def test_a_loss_that_is_not_finite_stops_at_its_step_and_keeps_the_original():
-    def act(_model, case):
-        for value in (1.0, 0.5, torch.nan, 0.2):
-            case.report.step(torch.tensor(value))
-
-    model = network()
-    before = state(model)
-    with pytest.raises(Diverged, match="nan at step 3") as why:
-        unlearn(model, parts(), Acting(act), task=TASK)
-    assert "original model is untouched" in why.value.fact
-    assert same(before, state(model))
-
-
-@pytest.mark.parametrize("name", ["0.bias", "1.running_mean"])
-def test_weights_that_are_not_finite_at_the_end_are_refused_with_the_step(name):
-    def act(model, case):
-        case.report.step(torch.tensor(1.0))
-        case.report.step(torch.tensor(1.0))
-        model.state_dict()[name][0] = torch.inf
-
-    with pytest.raises(Diverged, match=f"after step 2: {name}"):
-        unlearn(network(), parts(), Acting(act), task=TASK)
-
-
-def renamed(model, _case):
-    return nn.Sequential(*model, nn.Identity(), nn.Linear(3, 3))
-
-
-def reshaped(model, _case):
-    model[3] = nn.Linear(7, 5)
-
-
-@pytest.mark.parametrize(("act", "name"), [(renamed, "5.bias"), (reshaped, "3.bias")])
-def test_a_method_that_reshapes_must_say_so(act, name):
-    with pytest.raises(BrokenPromise, match=f"Acting changed the parameter '{name}'"):
-        unlearn(network(), parts(), Acting(act), task=TASK)
-    after = unlearn(network(), parts(), Reshaping(act), task=TASK).after
-    assert name in after.state_dict()
-
-
-def test_a_method_that_returns_no_model_broke_its_promise():
-    with pytest.raises(BrokenPromise, match="Acting returned str"):
-        unlearn(network(), parts(), Acting(lambda *_: "done"), task=TASK)
+    assert seen == [True]
 
 
 class Tied(nn.Module):
@@ -291,14 +174,6 @@ def test_tied_weights_stay_tied():
     after = unlearn(model, parts(), Acting(), task=TASK).after
     assert after.out.weight is after.into.weight
     assert after.out.weight is not model.out.weight
-
-
-def test_a_method_that_unties_weights_broke_its_promise():
-    def untie(model, _case):
-        model.out.weight = nn.Parameter(model.out.weight.detach().clone())
-
-    with pytest.raises(BrokenPromise, match=r"out\.weight"):
-        unlearn(Tied(), parts(), Acting(untie), task=TASK)
 
 
 class Bare(nn.Module):
@@ -331,15 +206,6 @@ class Noted(Bare):
 
 def test_a_model_that_keeps_more_than_tensors_in_its_state_passes_through():
     assert isinstance(unlearn(Noted(buffer=True), parts(), Acting(), task=TASK).after, Noted)
-
-
-@pytest.mark.parametrize("what", ["lock", "history"])
-def test_a_model_that_cannot_be_copied_says_what_is_in_the_way(what):
-    model = network()
-    model.extra = threading.Lock() if what == "lock" else model[3].weight * 2
-    with pytest.raises(ModelDoesNotFit, match="cannot be copied") as why:
-        unlearn(model, parts(), Acting(), task=TASK)
-    assert "remove tensors with a gradient history, files and locks" in why.value.hint
 
 
 def test_what_a_method_says_is_in_the_outcome():

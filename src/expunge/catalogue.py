@@ -60,8 +60,11 @@ def _elsewhere(address: str) -> type[Any]:
     module, _, attribute = address.partition(":")
     try:
         found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as why:
-        raise UnknownName("class", address, []) from why
+    except (ImportError, AttributeError, SyntaxError) as why:
+        raise BadSetting(
+            f"{address} cannot be imported: {why}",
+            hint="write package.module:Class, as Python imports it beside expunge.toml.",
+        ) from why
     if not isinstance(found, type):
         raise BadSetting(f"{address} is a {type(found).__name__}, not a class")
     return found

@@ -105,7 +105,7 @@ def _silence(m: Measurement) -> str:
             f"{m.name} is {m.value:.3f}, but no model was retrained without the forget set, "
             f"so there is nothing to compare with"
         )
-    return f"{m.name} is {m.value:.3f}, but {m.n} sample leaves no way to tell chance from memory"
+    return f"{m.name} is {m.value:.3f}, but {_samples(m.n)} too few to tell chance from memory"
 
 
 def _false_alarm(m: Measurement) -> str:
@@ -139,7 +139,7 @@ def _no_power(m: Measurement) -> str:
 def _too_wide(m: Measurement, c: Comparison) -> str:
     return (
         f"{m.name} is {_apart(c)} the retrained models', but its interval ({_span(c)}) is not "
-        f"inside the margin of ±{c.margin:g}: {m.n} samples are too few to show equivalence"
+        f"inside the margin of ±{c.margin:g}: {_samples(m.n)} too few to show equivalence"
     )
 
 
@@ -157,6 +157,10 @@ def _loss_of_use(m: Measurement) -> str:
     c = m.comparison
     worse = c.difference.low > c.margin if m.goal == "lower" else c.difference.high < -c.margin
     return f"{m.name} is {_apart(c)} the retrained models' ({_span(c)})" if worse else ""
+
+
+def _samples(n: int) -> str:
+    return "one sample is" if n == 1 else f"{n} samples are"
 
 
 def _p(p: float) -> str:

@@ -30,7 +30,7 @@ from expunge.storing import (
     write_json,
 )
 from expunge.tasks import Task
-from expunge.unlearning import seeded
+from expunge.unlearning import seeded, warm
 
 log = logging.getLogger("expunge")
 
@@ -97,6 +97,7 @@ def _member(
     found = None if shelf is None else shelf.find(recipe, split, task, seed)
     if found is not None:
         return found
+    warm()
     started = time.perf_counter()
     model = _trained(split, recipe, seed, shelf)
     seconds = time.perf_counter() - started

@@ -50,7 +50,10 @@ def test_entropy_alone_does_not_look_at_the_label():
 
 
 def test_loss_is_the_cross_entropy_and_confidence_its_exponential():
-    logits, labels = torch.randn(9, 4, generator=torch.Generator().manual_seed(2)), torch.arange(9) % 4
+    logits, labels = (
+        torch.randn(9, 4, generator=torch.Generator().manual_seed(2)),
+        torch.arange(9) % 4,
+    )
     found = seen(logits, labels)
     wanted = -F.cross_entropy(logits.double(), labels, reduction="none")
     torch.testing.assert_close(signal(found, "loss"), wanted)

@@ -29,7 +29,7 @@ def test_a_sound_project_has_no_problem(doctor):
 
 def test_the_doctor_speaks_to_people_too(expunge, change):
     assert "No problem found." in expunge("doctor").out
-    change("expunge.toml", "toy_data:train", "toy_data:trian")
+    change("expunge.toml", "toy_data:train", "toy_data:train_set")
     ended = expunge("doctor")
     assert ended.code == 1
     assert "✕ train: " in ended.out
@@ -124,11 +124,12 @@ def test_a_model_that_cannot_read_the_data_is_named(doctor, change):
     assert "RuntimeError" in doctor()["model on train"]
 
 
-def test_inputs_that_are_not_finite_are_told(doctor, change):
+@pytest.mark.parametrize("value", ["inf", "nan"])
+def test_inputs_that_are_not_finite_are_told(doctor, change, value):
     change(
         "toy_data.py",
         "train = _made(60, 1)",
-        "train = _made(60, 1)\ntrain.tensors[0][0, 0] = torch.inf",
+        "train = _made(60, 1)\ntrain.tensors[0][0, 0] = torch.VALUE".replace("VALUE", value),
     )
     assert doctor()["train"] == "some inputs are not finite"
 

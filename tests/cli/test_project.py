@@ -95,7 +95,7 @@ def test_seeds_may_be_listed(file):
     [
         ("toy_data", "is no address"),
         ("toy_datum:train", "No module named 'toy_datum'"),
-        ("toy_data:trian", "no attribute 'trian'"),
+        ("toy_data:train_set", "no attribute 'train_set'"),
         ("toy_model:build", "cannot be read by position"),
     ],
 )

@@ -59,3 +59,9 @@ def test_an_id_that_could_leave_the_runs_folder_is_refused(name):
 
 def test_a_request_without_a_name_gets_one():
     assert len(request_of(Classes((1,))).id) == 12
+
+
+@pytest.mark.parametrize("text", [{"name": "ada-1"}, {"reason": "for ADA"}])
+def test_a_subject_is_named_nowhere_else(text):
+    with pytest.raises(BadSetting, match="names the subject"):
+        request_of(Classes((1,)), subject="Ada", **text)

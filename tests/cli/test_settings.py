@@ -132,10 +132,11 @@ def test_a_recipe_that_nobody_gave_is_asked_for():
 
 
 def test_defaults_are_told_as_json():
-    assert [told(x) for x in (..., None, 0.5, (1, "a"), Path("x"), int)] == [
+    assert [told(x) for x in (..., None, 0.5, float("inf"), (1, "a"), Path("x"), int)] == [
         "required",
         None,
         0.5,
+        "inf",
         [1, "a"],
         "x",
         "int",

@@ -75,9 +75,7 @@ def test_holm_keeps_the_order_and_lies_between_the_raw_values_and_bonferroni():
         found = holm(raw)
         order = sorted(range(7), key=lambda i: raw[i])
         assert [found[i] for i in order] == sorted(found)
-        assert all(
-            p <= q <= min(1, 7 * p) + 1e-15 for p, q in zip(raw, found, strict=True)
-        )
+        assert all(p <= q <= min(1, 7 * p) + 1e-15 for p, q in zip(raw, found, strict=True))
 
 
 def test_disjoint_answers_differ_by_one_bit_and_equal_ones_by_none():

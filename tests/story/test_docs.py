@@ -1,5 +1,6 @@
 """What the pages say is true: their code runs, their commands exist, and nothing lacks a page."""
 
+import json
 import re
 import runpy
 import subprocess
@@ -16,13 +17,13 @@ from typer.main import get_command
 import expunge
 from expunge import catalogue
 from expunge.cli.app import app
-from expunge.cli.project import Keys, read
+from expunge.cli.keys import Keys, read
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 WRITTEN = sorted(path for path in DOCS.rglob("*.md") if not {"plugins", "_build"} & {*path.parts})
 PAGES = [page for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md") if page.exists()]
-PAGES += WRITTEN
+PAGES += [*WRITTEN, *sorted(ROOT.glob("examples/*/README.md"))]
 FENCE = re.compile(r"^```(.*)$")
 
 
@@ -144,6 +145,32 @@ def test_every_key_of_expunge_toml_is_explained():
     keys += [key for table in given.values() if isinstance(table, dict) for key in table]
     assert len(keys) > 10
     assert [key for key in keys if f"`{key}`" not in text] == []
+
+
+def tables(page: Path) -> list[list[list[str]]]:
+    """Every table of a page: its head, then its rows."""
+    found = re.findall(r"(?:^\|.*\n)+", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    cells = [[re.split(r"\s*\|\s*", row)[1:-1] for row in one.splitlines()] for one in found]
+    return [[head, *rows] for head, _, *rows in cells]
+
+
+@pytest.mark.slow
+def test_the_tables_of_the_tutorial_are_what_the_demo_finds(tmp_path):
+    command = [sys.executable, "-m", "expunge", "demo", "--out", str(tmp_path / "demo"), "--json"]
+    told = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    for kind, (head, *rows) in zip(
+        ("classes", "samples"), tables(DOCS / "tutorial.md"), strict=True
+    ):
+        written = {row[0].strip("*"): dict(zip(head, row, strict=True)) for row in rows}
+        cases = [case for case in told["cases"] if case["targets"][0]["kind"] == kind]
+        assert len(cases) == len(written) - 2  # the original, and the retrained
+        for case in cases:
+            verdict, row = case["verdict"], written[Path(case["file"]).stem.split("-")[1]]
+            word = verdict["word"] + (", degraded" if verdict["degraded"] else "")
+            assert row.pop("verdict").split("\N{NO-BREAK SPACE}")[1] == word
+            found = {m["name"]: m["value"] for m in case["evidence"]["measurements"]}
+            for name in head[1:-1]:  # another processor may round another way
+                assert float(row[name]) == pytest.approx(found[name], abs=0.02), name
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ Signal = Literal["loss", "confidence", "entropy", "mentropy", "phi"]
 class Threshold(Attack):
     """One signal, one threshold for all samples."""
 
-    signal: Signal = "loss"
+    signal: Signal = "loss"  # what is compared with the threshold
 
     def score(self, snapshot: Snapshot) -> Scores:
         member, nonmember = exchangeable(snapshot)

@@ -1,5 +1,6 @@
 """All commands, in the order in which a newcomer meets them."""
 
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated
 
@@ -19,17 +20,17 @@ from expunge.cli.showing import say
 
 app = Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-START, FORGET, EVIDENCE, PARTS = "Start", "Forget", "Evidence", "Parts"
+_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Start": (demo, init, doctor),
+    "Forget": (run, compare, purge),
+    "Evidence": (audit, report),
+    "Parts": (methods, metrics, attacks),
+}
 
-for panel, commands in {
-    START: (demo, init, doctor),
-    FORGET: (run, compare, purge),
-    EVIDENCE: (audit, report),
-    PARTS: (methods, metrics, attacks),
-}.items():
+for panel, commands in _PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
-app.add_typer(ledger, name="ledger", rich_help_panel=EVIDENCE)
+app.add_typer(ledger, name="ledger", rich_help_panel="Evidence")
 
 
 def _version(wanted: bool) -> bool:  # noqa: FBT001 - typer calls it so

@@ -33,7 +33,8 @@ def doctor(
     else:
         for problem in found.problems:
             say(f"✕ {problem.where}: {problem.what}")
-            say(f"  {problem.hint}")
+            if problem.hint:
+                say(f"  {problem.hint}")
         for note in found.notes:
             say(f"· {note}")
         count = len(found.problems)

@@ -29,7 +29,8 @@ def _show(folder: Folder, *, as_json: bool) -> None:
         return
     columns = ["name", *(["removes"] if folder == "methods" else []), "what it does", "settings"]
     table(columns, [_row(entry) for entry in found])
-    say("Change a setting with --set KEY=VALUE. A class of your own is named as module:Class.")
+    if folder == "methods":
+        say("Change a setting with --set KEY=VALUE. A method of your own is named module:Class.")
 
 
 def _described(folder: Folder, name: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ def target_of(classes: str, samples: str, attribute: str) -> Target:
 
 def request_of(target: Target, *, name: str = "", subject: str = "", reason: str = "") -> Request:
     """A request, under its own name if it was given one."""
+    _check_nameless(subject, name, reason)
     if not name:
         return Request(target, subject=subject, reason=reason)
     check_id(name)
@@ -40,6 +41,16 @@ def check_id(name: str) -> None:
             f"{name!r} cannot be the id of a request",
             hint="use up to 64 letters, digits, dots, dashes and underscores: it names a folder.",
         )
+
+
+def _check_nameless(subject: str, name: str, reason: str) -> None:
+    """Say now what the ledger would refuse after all the work: it keeps no name in plain text."""
+    for option, text in (("--id", name), ("--reason", reason)):
+        if subject and subject.lower() in text.lower():
+            raise BadSetting(
+                f"{option} names the subject, whom the ledger keeps as a keyed hash only",
+                hint=f"write {option} without the name.",
+            )
 
 
 def _listed(text: str) -> str:

@@ -1,5 +1,6 @@
 """``expunge run``: one request, from the data to a sealed verdict."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Exit, Option
@@ -22,6 +23,7 @@ from expunge.cli.showing import emit, progressing, say
 from expunge.errors import ExpungeError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from expunge.auditing import Evidence
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from expunge.cli.steps import Depth
     from expunge.judging import Verdict
     from expunge.ledger import Ledger
+    from expunge.outcome import Outcome
+    from expunge.progress import Progress
     from expunge.request import Request
 
 How = tuple[str, dict[str, str], int]
@@ -65,16 +69,31 @@ def run(  # noqa: PLR0913 - one parameter an option
     from expunge.cli.project import opened  # noqa: PLC0415 - torch stays out of --help
     from expunge.cli.steps import Depth, ending, why_no_references  # noqa: PLC0415
 
-    with opened(config) as project, _ledger(project) as ledger:
+    with opened(config) as project, progressing() as progress:
         depth = Depth.of(project, tier)
+        unlearned = _ready(project, request, (method, texts, seed), progress)
         folder = project.place(project.keys.folders.runs) / request.id
-        evidence, verdict = _carried_out(project, request, (method, texts, seed), depth)
-        seal = _settled(ledger, folder, request, evidence, verdict)
+        with _ledger(project) as ledger:
+            evidence, verdict = _carried_out(project, request, unlearned, depth, progress)
+            seal = _settled(ledger, folder, request, evidence, verdict)
         silence = why_no_references(project, request, depth)
     _tell(folder, evidence, verdict, seal, as_json=as_json)
     if silence and not as_json:
         say(silence)
     raise Exit(ending([verdict], strict=strict))
+
+
+def _ready(
+    project: "Project", request: "Request", how: How, progress: "Progress"
+) -> "Callable[[], Outcome]":
+    """Make all that unlearning needs, so that what is wrong shows before anything is written."""
+    from expunge.cli import steps  # noqa: PLC0415 - torch stays out of --help
+    from expunge.unlearning import unlearn  # noqa: PLC0415
+
+    name, texts, seed = how
+    method = steps.method_of(name, texts, project.recipe(progress))
+    parts, model = steps.divided(project, request), project.model()
+    return partial(unlearn, model, parts, method, task=project.task, seed=seed, progress=progress)
 
 
 def _ledger(project: "Project") -> "Ledger":
@@ -88,23 +107,18 @@ def _ledger(project: "Project") -> "Ledger":
 
 
 def _carried_out(
-    project: "Project", request: "Request", how: How, depth: "Depth"
+    project: "Project",
+    request: "Request",
+    unlearned: "Callable[[], Outcome]",
+    depth: "Depth",
+    progress: "Progress",
 ) -> "tuple[Evidence, Verdict]":
     """Unlearn, audit and judge; the run's folder appears when all of it is written."""
     from expunge.cli import runs, steps  # noqa: PLC0415 - torch stays out of --help
-    from expunge.unlearning import unlearn  # noqa: PLC0415
 
-    method, texts, seed = how
-    with (
-        runs.new_run(project.place(project.keys.folders.runs), request.id) as folder,
-        progressing() as progress,
-    ):
-        chosen = steps.method_of(method, texts, project.recipe(progress))
-        parts = steps.divided(project, request)
-        outcome = unlearn(
-            project.model(), parts, chosen, task=project.task, seed=seed, progress=progress
-        )
-        references = steps.references_of(project, parts, depth, progress)
+    with runs.new_run(project.place(project.keys.folders.runs), request.id) as folder:
+        outcome = unlearned()
+        references = steps.references_of(project, outcome.split, depth, progress)
         evidence, verdict = steps.judged(project, outcome, references, depth.tier, progress)
         runs.keep(folder, request, outcome, evidence, verdict)
     return evidence, verdict

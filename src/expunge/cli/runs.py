@@ -34,19 +34,26 @@ def new_run(runs: Path, name: str) -> Iterator[Path]:
             f"{folder} exists already: a request is carried out once",
             hint="give the request another --id, or none.",
         )
-    try:
-        shutil.rmtree(beside, ignore_errors=True)
+    shutil.rmtree(beside, ignore_errors=True)
+    with _spoken(beside):
         beside.mkdir(parents=True)
-    except OSError as why:
-        raise CannotWrite(
-            f"{beside} could not be made: {why.strerror or why}",
-            hint="name a folder that you may write to: [folders] runs in expunge.toml.",
-        ) from why
     try:
         yield beside
-        beside.replace(folder)
+        with _spoken(folder):
+            beside.replace(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+@contextmanager
+def _spoken(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as why:
+        raise CannotWrite(
+            f"{folder} could not be made: {why.strerror or why}",
+            hint="name a folder that you may write to: [folders] runs in expunge.toml.",
+        ) from why
 
 
 def keep(

@@ -3,6 +3,7 @@
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -80,6 +81,8 @@ def told(value: Any) -> Any:
     """A default as JSON, for a listing: a required setting says so."""
     if value is ...:
         return "required"
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)  # JSON has no word for it
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (tuple, list)):

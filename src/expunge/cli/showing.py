@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 _WIDE = 120  # columns in a pipe, where nobody can say how wide the paper is
 
 
-def say(text: str = "") -> None:
-    """Print one line as it is; a path is never broken."""
-    typer.echo(text)
+def say(text: str = "", *, colour: str | None = None) -> None:
+    """Print one line as it is; a path is never broken, and only a terminal sees the colour."""
+    typer.secho(text, fg=colour)
 
 
 def emit(body: Any) -> None:

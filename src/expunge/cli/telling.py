@@ -6,11 +6,16 @@ from typing import Any
 
 from expunge.auditing import Evidence
 from expunge.cli.showing import say, table
-from expunge.judging import PRIMARY, UTILITY, Verdict
+from expunge.judging import PRIMARY, UTILITY, Verdict, Word
 from expunge.metric import Measurement
 from expunge.reporting import Judged
 from expunge.reporting.numbers import duration, mean_and_range, number, with_interval
 from expunge.reporting.wording import SYMBOLS, asked
+
+_COLOURS: dict[Word, str] = {"equivalent": "green", "residual": "red", "inconclusive": "yellow"}
+
+_COSTS = ("seconds to unlearn", "times faster than retraining")
+"""What a reader asks next."""
 
 
 def as_body(evidence: Evidence, verdict: Verdict, **more: Any) -> dict[str, Any]:
@@ -28,24 +33,18 @@ def as_body(evidence: Evidence, verdict: Verdict, **more: Any) -> dict[str, Any]
 
 
 def tell(evidence: Evidence, verdict: Verdict) -> None:
-    """Print what was done, what was measured, and the verdict with its reasons."""
-    seen = evidence.provenance
+    """Print what was done, the few numbers that matter, and the verdict with its reasons."""
     say(_headline(evidence))
-    decides = PRIMARY[seen.kind]
-    rows = [_row(m, decides) for m in evidence.measurements if m.value is not None]
+    decides = PRIMARY[evidence.provenance.kind]
+    chosen = [*_shared_columns(evidence), *_COSTS]
+    rows = [_row(m, decides) for m in map(evidence.measurement, chosen) if m.value is not None]
     table(["measurement", "original", "unlearned", "retrained", ""], rows)
-    silent = [m for m in evidence.measurements if m.value is None]
-    for m in silent:
-        say(f"{m.name}: {m.note}")
-    if silent:
-        say()
     tell_verdict(verdict)
 
 
 def tell_verdict(verdict: Verdict) -> None:
     """Print the word, what was lost, and why."""
-    lost = ", degraded" if verdict.degraded else ""
-    say(f"Verdict: {SYMBOLS[verdict.word]} {verdict.word}{lost} (tier: {verdict.tier})")
+    say(f"Verdict: {_word(verdict)} (tier: {verdict.tier})", colour=_COLOURS[verdict.word])
     for reason in verdict.reasons:
         say(f"  - {reason}")
 
@@ -65,7 +64,7 @@ def tell_all(cases: Sequence[Judged], names: Sequence[str]) -> None:
         rows.append(["retrained", *[_target(m) for m in measured], "", ""])
     table(["", *chosen, "time", "verdict"], rows)
     for name, (_, verdict, _) in zip(names, cases, strict=True):
-        say(f"{name}: {_word(verdict)}")
+        say(f"{name}: {_word(verdict)}", colour=_COLOURS[verdict.word])
         for reason in verdict.reasons:
             say(f"  - {reason}")
 
@@ -84,9 +83,7 @@ def _row(m: Measurement, decides: Sequence[str]) -> list[str]:
     role = "decides" if m.name in decides else "must not suffer" if m.name in UTILITY else ""
     low, high = m.interval or (None, None)
     value = "" if m.value is None else with_interval(m.value, low, high)
-    was = m.original
-    original = "" if was is None else with_interval(was.value, was.low, was.high)
-    return [m.name, original, value, _target(m), role]
+    return [m.name, _original(m), value, _target(m), role]
 
 
 def _shared_columns(evidence: Evidence) -> list[str]:

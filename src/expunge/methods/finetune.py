@@ -17,10 +17,10 @@ from expunge.method import Case, Method
 class Finetune(Method):
     """Keep training on the retain set."""
 
-    epochs: int = 5
-    lr: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
+    epochs: int = 5  # passes over the retain set
+    lr: float = 0.05  # learning rate of SGD, constant
+    momentum: float = 0.9  # of SGD
+    weight_decay: float = 5e-4  # pull of every weight towards zero
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
         learning = [p for p in model.parameters() if p.requires_grad]

@@ -9,6 +9,7 @@ retain batch a step. BatchNorm is frozen: its statistics are not to be taken fro
 """
 
 from dataclasses import dataclass
+from itertools import repeat
 from math import inf, log
 
 from torch import nn
@@ -21,18 +22,19 @@ from expunge.method import Case, Method
 class NegGrad(Method):
     """Gradient ascent on what must go, held back by descent on what remains."""
 
-    steps: int = 100
-    lr: float = 0.02
+    steps: int = 100  # optimizer steps, whatever the size of the forget set
+    lr: float = 0.02  # learning rate of SGD, constant
     share: float = 0.2  # of the forget term in the loss; at 1 it is NegGrad without the plus
-    momentum: float = 0.9
-    bounded: bool = True
+    momentum: float = 0.9  # of SGD
+    bounded: bool = True  # a sample at chance is not pushed further
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
         learning = [p for p in model.parameters() if p.requires_grad]
         optimizer = SGD(learning, lr=self.lr, momentum=self.momentum)
         ceiling = _chance(model, case) if self.bounded else inf
         case.report.total = self.steps
-        pairs = zip(case.forget.endless(), case.retain.endless(), strict=True)
+        kept = case.retain.endless() if self.share < 1 else repeat(None)
+        pairs = zip(case.forget.endless(), kept, strict=True)
         for _, (leaving, staying) in zip(range(self.steps), pairs, strict=False):
             loss = -self.share * case.task.loss(model, leaving).clamp_max(ceiling).mean()
             if self.share < 1:

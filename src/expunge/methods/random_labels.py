@@ -10,6 +10,7 @@ Expect samples to end up *less* likely than unseen ones: that, too, gives them a
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Any, ClassVar
 
 import torch
@@ -30,16 +31,17 @@ class RandomLabels(Method):
 
     tasks: ClassVar[tuple[Kind, ...]] = ("classification",)
 
-    steps: int = 100
-    lr: float = 0.02
+    steps: int = 100  # optimizer steps, whatever the size of the forget set
+    lr: float = 0.02  # learning rate of SGD, constant
     share: float = 0.1  # of the forget term in the loss
-    momentum: float = 0.9
+    momentum: float = 0.9  # of SGD
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
         learning = [p for p in model.parameters() if p.requires_grad]
         optimizer = SGD(learning, lr=self.lr, momentum=self.momentum)
         case.report.total = self.steps
-        pairs = zip(_relabelled(model, case), case.retain.endless(), strict=True)
+        kept = case.retain.endless() if self.share < 1 else repeat(None)
+        pairs = zip(_relabelled(model, case), kept, strict=True)
         for _, ((leaving, wrong), staying) in zip(range(self.steps), pairs, strict=False):
             logits = case.task.answer(model, leaving).logits
             loss = self.share * F.cross_entropy(logits, wrong.to(logits.device))

@@ -20,7 +20,7 @@ from expunge.recipe import Recipe
 class Retrain(Method):
     """Train a fresh model on the retain set, by the recipe of the original."""
 
-    recipe: Recipe
+    recipe: Recipe  # how to build a fresh model and train it
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
         return self.recipe.train(case.retain.part).to(device_of(model))

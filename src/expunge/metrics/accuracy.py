@@ -21,8 +21,8 @@ class Accuracy(Metric):
 
     tasks: ClassVar[tuple[Kind, ...]] = ("classification", "multilabel")
 
-    margin: float = 0.05
-    utility_margin: float = 0.01
+    margin: float = 0.05  # how far from the references on what leaves would not matter
+    utility_margin: float = 0.01  # how far below the references on what stays is no loss
 
     def measure(self, trial: Trial) -> Iterator[Measurement]:
         if len(trial.after.forget):
@@ -86,7 +86,7 @@ def _per_class(trial: Trial) -> Exhibit | None:
         for name, snapshots in models.items()
     ]
     labels, names, values = zip(*rows, strict=True)
-    columns = {"class": labels, "accuracy": values, "model": names}
+    columns = {"class": list(labels), "accuracy": list(values), "model": list(names)}
     return Exhibit("bars", "Test accuracy by class", columns, x="class", y="accuracy", by="model")
 
 

@@ -1,4 +1,7 @@
-"""Mean loss on the three sets: the one utility that every task has."""
+"""Mean loss on the forget, retain and test sets: the one utility that every task has.
+
+Where a class was removed, the test set is that of the kept classes.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +27,7 @@ _MOST = 16  # bins
 class Loss(Metric):
     """Mean loss, beside the original's and the references'."""
 
-    relative_margin: float = 0.1
+    relative_margin: float = 0.1  # of the references' loss; a rise within it is no loss of use
 
     def measure(self, trial: Trial) -> Iterator[Measurement]:
         if len(trial.after.forget):
@@ -84,7 +87,12 @@ def _histograms(trial: Trial) -> Exhibit | None:
         for edge, share in zip(edges, _shares(losses, edges), strict=True)
     ]
     labels, groups, names, shares = zip(*rows, strict=True)
-    columns = {"loss": labels, "share": shares, "samples": groups, "model": names}
+    columns = {
+        "loss": list(labels),
+        "share": list(shares),
+        "samples": list(groups),
+        "model": list(names),
+    }
     title = "Losses of forgotten and of unseen samples"
     return Exhibit("bars", title, columns, x="loss", y="share", by="samples")
 

@@ -12,6 +12,7 @@ import torch
 
 from expunge.algebra.statistics import auc, auc_difference, roc
 from expunge.attack import Attack, Scores
+from expunge.errors import MissingInput
 from expunge.metric import Comparison, Exhibit, Measurement, Metric, Trial
 
 
@@ -20,9 +21,14 @@ class Membership(Metric):
     """AUC of a membership attack on the forget set, against the references'."""
 
     attack: Attack
-    margin: float = 0.05
+    margin: float = 0.05  # how far from the references' AUC would not matter
 
     def measure(self, trial: Trial) -> Iterator[Measurement]:
+        kind = trial.outcome.task.kind
+        if kind not in self.attack.tasks:
+            raise MissingInput(
+                f"the attack {_spoken(self.attack)} makes no sense for a {kind} task"
+            )
         after, before = self.attack.score(trial.after), self.attack.score(trial.before)
         theirs = [self.attack.score(snapshot) for snapshot in trial.snapshots]
         found = auc(after.member, after.nonmember)

@@ -24,6 +24,8 @@ class WeightDistance(Metric):
         before, after = trial.outcome.before, trial.outcome.after
         if _sizes(after) != _sizes(before):
             raise MissingInput("the method changed the shapes of the parameters")
+        if any(_sizes(model) != _sizes(before) for model in models):
+            raise MissingInput("the references have other parameters than the original")
         first = models[0]
         whole = distance(before, first)
         if whole == 0:

@@ -68,7 +68,11 @@ def _probe(look: Look) -> Batch:
 
 
 def _same(a: Any, b: Any) -> bool:
-    return all(torch.equal(x, y) for x, y in zip(leaves(a), leaves(b), strict=True))
+    """Whether two nests hold the same numbers, where no number is the same as no number."""
+    pairs = [*zip(leaves(a), leaves(b), strict=False)]
+    if any(x.shape != y.shape for x, y in pairs):
+        return False
+    return all(bool(((x == y) | ((x != x) & (y != y))).all()) for x, y in pairs)  # noqa: PLR0124 - nan
 
 
 def _look_at_answers(look: Look, model: nn.Module, batch: Batch) -> None:
