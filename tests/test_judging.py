@@ -129,7 +129,7 @@ def test_a_single_sample_leaves_no_way_to_tell():
     alone = Measurement(AUC, 0.9, "match", (0.1, 1.0), n=1, target=(0.5,))
     found = judged(alone)
     assert found.word == "inconclusive"
-    assert "1 sample leaves no way" in said(found)
+    assert "one sample is too few" in said(found)
 
 
 def test_what_was_not_measured_says_why():

@@ -10,8 +10,9 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from expunge import Attribute, Classification, Fit, MultiLabel, Recipe, Request, Samples, split
-from expunge.errors import TargetMismatch
+from expunge.errors import BatchUnreadable, TargetMismatch
 from expunge.retraining import retrain
+from expunge.storing import as_json
 from expunge.unlearning import seeded
 
 TASK = Classification()
@@ -24,8 +25,9 @@ def build():
     return nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
 
 
-def build_wider():
-    return nn.Sequential(nn.Linear(4, 9), nn.ReLU(), nn.Linear(9, 3))
+def build_of(width):
+    """One source, and another network for every width."""
+    return lambda: nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 3))
 
 
 class Counting:
@@ -149,7 +151,7 @@ CHANGES = {
     "training data": {"chosen": parts(train=changed_bytes())},
     "test data": {"chosen": parts(test=data(11, 2))},
     "settings": {"recipe": Recipe(build, Counting(Fit(epochs=2, batch=7, lr=0.01)))},
-    "model": {"recipe": Recipe(build_wider, Counting())},
+    "model": {"recipe": Recipe(build_of(9), Counting())},
     "name": {"recipe": Recipe(build, Counting(), name="v2")},
     "layer": {"task": Classification(layer="0")},
 }
@@ -161,11 +163,18 @@ def test_everything_that_changes_the_references_is_in_the_key(what, tmp_path):
     assert trainings(tmp_path, **CHANGES[what]) == 2
 
 
-def test_two_kinds_of_task_do_not_share_answers():
-    chosen = parts()
-    keys = {task.describe()["kind"] for task in (Classification(), MultiLabel())}
-    assert len(keys) == 2
-    assert len(chosen.forget) == 3
+def test_networks_of_one_source_and_another_size_are_told_apart(tmp_path):
+    trainings(tmp_path, recipe=Recipe(build_of(6), Counting()))
+    assert trainings(tmp_path, recipe=Recipe(build_of(9), Counting())) == 2
+    assert trainings(tmp_path, recipe=Recipe(build_of(6), Counting())) == 0
+
+
+def test_two_kinds_of_task_do_not_share_answers(tmp_path):
+    trainings(tmp_path)
+    multilabel = Recipe(build, Fit(epochs=2, batch=7, task=MultiLabel()))
+    with pytest.raises(BatchUnreadable, match="multi-label"):
+        retrain(parts(), multilabel, task=MultiLabel(), seeds=2, cache=tmp_path)
+    assert as_json(Classification()) != as_json(MultiLabel())
 
 
 def test_what_only_reports_is_not_in_the_key(tmp_path):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from scipy import stats
 
 from expunge.algebra.statistics import (
     auc,
@@ -155,7 +156,9 @@ def test_means_are_compared_sample_by_sample():
 def test_the_spread_of_references_bounds_what_a_mean_can_show():
     base = torch.linspace(0, 1, 40, dtype=torch.double)
     found = mean_difference(base + 0.1, [base - 0.5, base, base + 0.5])
-    assert found.interval.low < 0 < found.interval.high
+    half = stats.t.ppf(0.975, 2) * 0.5 * (1 + 1 / 3) ** 0.5  # two degrees of freedom: three models
+    assert found.interval.low == pytest.approx(0.1 - half)
+    assert found.interval.high == pytest.approx(0.1 + half)
     assert found.p > 0.5
 
 
