@@ -80,7 +80,7 @@ def test_the_draw_is_not_simply_the_first_samples():
 
 
 def test_a_forgotten_class_that_the_test_set_lacks_is_named():
-    with pytest.raises(MissingInput, match="no sample of the forgotten class"):
+    with pytest.raises(MissingInput, match="no sample of class"):
         exchangeable(Snapshot(seen([4, 4, 1]), seen([0]), seen([0, 1, 2])))
 
 

@@ -46,7 +46,8 @@ def exchangeable(snapshot: Snapshot) -> tuple[Observation, Observation]:
         return member, test
     chosen = _matched(member.labels, test.labels, test.ids)
     if len(chosen) == 0:
-        raise MissingInput("the test set has no sample of the forgotten classes")
+        absent = sorted({*member.labels.tolist()} - {*test.labels.tolist()})
+        raise MissingInput(f"the test set has no sample of class {absent[0]}, which is forgotten")
     return member, test.only(chosen)
 
 

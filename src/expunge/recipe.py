@@ -1,15 +1,15 @@
 """How a model came to be: build it, fit it."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 from torch.utils.data import Dataset
 
 from expunge.errors import BrokenPromise
-from expunge.storing import as_json, digest_json, digest_text
+from expunge.storing import as_json, digest_json, digest_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +20,10 @@ class Recipe:
     fit: Callable[[nn.Module, Dataset[Any]], nn.Module]
     name: str = ""
 
-    def train(self, dataset: Dataset[Any]) -> nn.Module:
-        """A fresh model, trained on a dataset, in eval mode."""
-        trained = self.fit(self.build(), dataset)
+    def train(self, dataset: Dataset[Any], device: torch.device | None = None) -> nn.Module:
+        """A fresh model, trained on a dataset, in eval mode; None trains where it was built."""
+        fresh = self.build() if device is None else self.build().to(device)
+        trained = self.fit(fresh, dataset)
         if not isinstance(trained, nn.Module):
             raise BrokenPromise(
                 f"the recipe's fit returned {type(trained).__name__} instead of the trained model",
@@ -36,10 +37,6 @@ class Recipe:
 
 
 def _account(function: Callable[..., Any]) -> str:
-    settings = getattr(function, "describe", None)
-    if callable(settings):
-        return digest_json(as_json(settings()))
-    try:
-        return digest_text(inspect.getsource(function))
-    except (OSError, TypeError):  # defined in a shell, or a partial: its repr is all there is
-        return repr(function)
+    """A digest that changes when the function, or a setting that it carries, does."""
+    told = as_json(function)
+    return digest_json(told if hasattr(function, "describe") else [told, digest_source(function)])

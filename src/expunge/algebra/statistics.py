@@ -113,7 +113,8 @@ def rate_difference(
     means = torch.stack([hits.double().mean() for hits in references])
     rate, n = means.mean().item(), len(candidate)
     theirs = clopper_pearson(round(rate * n), n)
-    spread = float(stats.norm.ppf((1 + LEVEL) / 2)) * _spread(means) * (1 + 1 / len(means)) ** 0.5
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, max(1, len(means) - 1)))
+    spread = reach * _spread(means) * (1 + 1 / len(means)) ** 0.5
     low, high = max(rate - theirs.low, spread), max(theirs.high - rate, spread)
     value = own.value - rate
     interval = Interval(

@@ -4,8 +4,10 @@ Kurmanji, Triantafillou, Hayes and Triantafillou, "Towards Unbounded Machine Unl
 describe both. What differs: the length is counted in steps, not epochs, so that ten samples and
 ten thousand are forgotten at the same price; and the climb is bounded: a sample stops counting
 once the model gives its class no more than chance, because the loss has no upper end and a
-network that is pushed on is wrecked. It costs one forward and backward pass of a forget and of a
-retain batch a step. BatchNorm is frozen: its statistics are not to be taken from what must go.
+network that is pushed on is wrecked. Momentum still carries some samples well past chance.
+
+It costs one forward and backward pass of a forget and of a retain batch a step. BatchNorm is
+frozen: its statistics are not to be taken from what must go.
 """
 
 from dataclasses import dataclass

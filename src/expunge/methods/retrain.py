@@ -23,7 +23,7 @@ class Retrain(Method):
     recipe: Recipe  # how to build a fresh model and train it
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
-        return self.recipe.train(case.retain.part).to(device_of(model))
+        return self.recipe.train(case.retain.part, device_of(model))
 
     @classmethod
     def example(cls, folder: Path, model: nn.Module, case: Case) -> "Retrain":
