@@ -88,6 +88,30 @@ def test_a_resumed_run_ends_where_the_uninterrupted_one_does(name, normalised, t
     assert not path.exists()
 
 
+def test_a_resumed_run_keeps_the_memory_order_of_its_model(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(48, 3, 6, 6, generator=generator)
+    dataset = TensorDataset(images, torch.randint(0, 4, (48,), generator=generator))
+
+    def build():
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Flatten(), nn.Linear(80, 4))
+        return model.to(memory_format=torch.channels_last)
+
+    def stop(_step, done, _total):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    fit = Fit(epochs=4, lr=0.1, batch=16)
+    with torch.random.fork_rng():
+        whole = fit(build(), dataset).state_dict()
+        path = tmp_path / "run.safetensors"
+        with pytest.raises(KeyboardInterrupt):
+            replace(fit, checkpoint=path, progress=stop)(build(), dataset)
+        resumed = replace(fit, checkpoint=path)(build(), dataset).state_dict()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
 def test_a_run_may_be_interrupted_more_than_once(tmp_path):
     path = tmp_path / "run.safetensors"
     interrupted(FITS["adamw"], path, after=1)

@@ -1,7 +1,7 @@
 """The default training loop: SGD or AdamW, a schedule, bf16 where it pays, resumable."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -131,7 +131,7 @@ class Fit:
         model.load_state_dict({name.removeprefix("model."): v for name, v in kept.items()})
         optimizer.load_state_dict(
             {
-                "state": _optimizer_state(tensors),
+                "state": _optimizer_state(tensors, optimizer.param_groups[0]["params"]),
                 "param_groups": optimizer.state_dict()["param_groups"],
             }
         )
@@ -169,10 +169,17 @@ def _optimizer_tensors(optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
                 yield f"optimizer.{position}.{key}", value
 
 
-def _optimizer_state(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+def _optimizer_state(
+    tensors: dict[str, Tensor], parameters: Sequence[Tensor]
+) -> dict[int, dict[str, Tensor]]:
     found: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer."):
-            _, position, key = name.split(".", 2)
-            found.setdefault(int(position), {})[key] = value
+            _, place, key = name.split(".", 2)
+            found.setdefault(int(place), {})[key] = _laid_out(value, parameters[int(place)])
     return found
+
+
+def _laid_out(value: Tensor, like: Tensor) -> Tensor:
+    """A buffer in its parameter's memory order: fused steps take the two to be alike."""
+    return torch.empty_like(like).copy_(value) if value.shape == like.shape else value

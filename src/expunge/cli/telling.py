@@ -14,7 +14,7 @@ from expunge.reporting.wording import SYMBOLS, asked
 
 _COLOURS: dict[Word, str] = {"equivalent": "green", "residual": "red", "inconclusive": "yellow"}
 
-_COSTS = ("seconds to unlearn", "times faster than retraining")
+_COSTS = ("seconds to unlearn", "speed relative to retraining")
 """What a reader asks next."""
 
 

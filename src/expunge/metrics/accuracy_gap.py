@@ -20,12 +20,14 @@ class AccuracyGap(Metric):
         for part in parts:
             theirs = [getattr(s, part).correct for s in trial.compared.snapshots]
             own = getattr(trial.after, part).correct
-            found = mean_difference(own, theirs)
             usual = sum(hits.mean().item() for hits in theirs) / len(theirs)
+            found = mean_difference(own, theirs)
+            before = mean_difference(getattr(trial.before, part).correct, theirs)
             yield Measurement(
                 f"{part} accuracy gap",
                 own.mean().item() - usual,
                 "match",
                 (found.interval.low, found.interval.high) if found else None,
                 n=len(own),
+                original=before.interval if before else None,
             )

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from expunge.algebra.statistics import Interval
 from expunge.errors import MissingInput
 from expunge.metric import Measurement, Metric, Trial
 from expunge.observing import Snapshot
@@ -29,27 +30,30 @@ class Aus(Metric):
 
     def measure(self, trial: Trial) -> Iterator[Measurement]:
         by_class = _by_class(trial)
-        utility, missed = _sides(trial.after, by_class=by_class)
-        before, _ = _sides(trial.before, by_class=by_class)
-        value = _score(trial.before, trial.after, by_class=by_class)
-        half = 1.96 * _error(before, utility, missed, by_class=by_class)
+        found = _scored(trial.before, trial.after, by_class=by_class)
         yield Measurement(
             "AUS",
-            value,
+            found.value,
             "higher",
-            (value - half, value + half),
-            n=len(utility),
-            original=None,
+            (found.low, found.high),
+            n=len(_sides(trial.after, by_class=by_class)[0]),
+            original=_scored(trial.before, trial.before, by_class=by_class),
             target=trial.targets(lambda s: _score(trial.before, s, by_class=by_class)),
-            note=f"the untouched model scores "
-            f"{_score(trial.before, trial.before, by_class=by_class):.3f}; "
-            f"a mask over logits would score as well as retraining",
+            note="a mask over logits would score as well as retraining",
         )
 
 
 def aus(original: float, kept: float, missed: float) -> float:
     """The score from the original's utility, the utility kept, and the forgetting missed."""
     return (1 - (original - kept)) / (1 + abs(missed))
+
+
+def _scored(before: Snapshot, after: Snapshot, *, by_class: bool) -> Interval:
+    utility, missed = _sides(after, by_class=by_class)
+    originally, _ = _sides(before, by_class=by_class)
+    value = _score(before, after, by_class=by_class)
+    half = 1.96 * _error(originally, utility, missed, by_class=by_class)
+    return Interval(value, value - half, value + half)
 
 
 def _score(before: Snapshot, after: Snapshot, *, by_class: bool) -> float:

@@ -20,7 +20,7 @@ class Cost(Metric):
         if steps:
             yield Measurement("optimizer steps", float(steps), "lower", n=1)
         yield Measurement(
-            "times faster than retraining",
+            "speed relative to retraining",
             trial.compared.seconds / max(seconds, 1e-9),
             "higher",
             n=len(trial.compared),

@@ -61,7 +61,7 @@ def contests(cases: Sequence[Judged]) -> list[Contest]:
 def _attempt(place: int, evidence: Evidence, verdict: Verdict) -> Attempt:
     provenance = evidence.provenance
     rows = {row.name: row for group in groups(evidence) for row in group.rows}
-    faster = evidence.measurement("times faster than retraining").value
+    faster = evidence.measurement("speed relative to retraining").value
     return Attempt(
         place,
         provenance.method,

@@ -53,7 +53,8 @@ _READINGS = {
     "weight distance": "Distance to retrained weights. Two retrained models may be as far apart.",
     "seconds to unlearn": "Time that the method took.",
     "optimizer steps": "How often the weights were changed.",
-    "times faster": "Time to retrain, divided by the time to unlearn.",
+    "speed relative to retraining": "Time to retrain, divided by the time to unlearn: 3 is three "
+    "times as fast.",
 }
 
 
