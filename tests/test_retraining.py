@@ -10,10 +10,9 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from expunge import Attribute, Classification, Fit, MultiLabel, Recipe, Request, Samples, split
-from expunge.errors import BatchUnreadable, TargetMismatch
+from expunge.errors import BadSetting, BatchUnreadable, TargetMismatch
 from expunge.retraining import retrain
 from expunge.storing import as_json
-from expunge.unlearning import seeded
 
 TASK = Classification()
 
@@ -258,8 +257,16 @@ def test_progress_is_heard_model_by_model():
 
 
 def test_a_reference_in_memory_is_the_trained_model_itself():
-    with seeded(0):
-        own = Fit(epochs=1, batch=7)(build(), parts().retain)
-    found = retrain(parts(), Recipe(build, Fit(epochs=1, batch=7)), task=TASK, seeds=1)
-    own = torch.cat([p.flatten() for p in own.parameters()])
-    assert torch.equal(weights(found.members[0]), own)
+    made = []
+
+    def fit(model, dataset):
+        made.append(Fit(epochs=1, batch=7)(model, dataset))
+        return made[-1]
+
+    found = retrain(parts(), Recipe(build, fit), task=TASK, seeds=1)
+    assert found.members[0].load() is made[0]
+
+
+def test_a_seed_that_is_named_twice_is_refused():
+    with pytest.raises(BadSetting, match="named twice"):
+        retrain(parts(), Recipe(build, Fit(epochs=1)), task=TASK, seeds=(3, 3))

@@ -58,9 +58,11 @@ def _matched(
     present = [(labels == k).nonzero().flatten() for k in classes]
     sizes = zip(present, counts.tolist(), strict=True)
     times = min(Fraction(len(rows), count) for rows, count in sizes)  # a float would round down
+    if times == 0:
+        return ids[:0]
     lottery = (ids * 2654435761) % 4294967296  # Knuth's hash: a fixed, order-free draw
     taken = [
-        rows[lottery[rows].argsort()][: int(times * count)]
+        rows[lottery[rows].argsort()][: max(1, int(times * count))]
         for rows, count in zip(present, counts.tolist(), strict=True)
     ]
     return torch.cat(taken)

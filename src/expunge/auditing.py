@@ -5,6 +5,8 @@ import platform
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
 from importlib.metadata import version
 from typing import Any, ClassVar, Literal
 
@@ -13,7 +15,7 @@ import torch
 from expunge.attacks.threshold import Threshold
 from expunge.batching import data_digest
 from expunge.ensembles import Reference, References
-from expunge.errors import MissingInput, ModelDoesNotFit
+from expunge.errors import BadSetting, MissingInput, ModelDoesNotFit, RequestDoesNotFit
 from expunge.metric import Measurement, Metric, Trial
 from expunge.metrics.accuracy import Accuracy
 from expunge.metrics.accuracy_gap import AccuracyGap
@@ -23,7 +25,7 @@ from expunge.metrics.divergence import Divergence
 from expunge.metrics.loss import Loss
 from expunge.metrics.membership import Membership
 from expunge.metrics.weight_distance import WeightDistance
-from expunge.observing import device_of, snapshot
+from expunge.observing import Snapshot, device_of, snapshot
 from expunge.outcome import Outcome
 from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
@@ -36,6 +38,9 @@ Tier = Literal["smoke", "standard", "strict"]
 
 REFERENCES: dict[Tier, int] = {"smoke": 0, "standard": 5, "strict": 20}
 """How many models a tier retrains."""
+
+FEWEST = 3
+"""References below which an audit is a smoke test: one to try the audit on, two to compare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ class Provenance:
     versions: dict[str, str]
     machine: str
     audit_seconds: float
+    audited: str = ""  # when, in UTC
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,11 @@ class Evidence:
         """The measurement of this name, or one that says it was not taken."""
         found = [m for m in self.measurements if m.name == name]
         return found[0] if found else Measurement.missing(name, "it was not part of this audit")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the JSON text: what ``sha256sum`` says of the saved file."""
+        return sha256(self.to_json().encode()).hexdigest()
 
     def to_json(self) -> str:
         """The evidence as JSON; `from_json` reads it back."""
@@ -114,9 +125,9 @@ def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
 
     Args:
         outcome: What `unlearn` returned, or `Outcome.of` for a model that somebody else made.
-        metrics: What to measure; None takes the tier's suite.
+        metrics: What to measure; None takes all that have a place.
         tier: How much to spend: ``smoke`` retrains nothing, ``standard`` five models, ``strict``
-            twenty.
+            twenty. The evidence names the tier that its references amount to.
         recipe: How to retrain, if no references are given.
         references: Models that never saw the forget set; `retrain` makes and caches them.
         seed: Seeds whatever a metric draws.
@@ -136,7 +147,8 @@ def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
             progress("measure", done, len(chosen))
             measurements += _measured(metric, trial)
         progress("measure", len(chosen), len(chosen))
-        provenance = _provenance(outcome, references, tier, started)
+        provenance = _provenance(outcome, references, started)
+    _check_names(measurements)
     requests = tuple(request.id for request in outcome.split.requests)
     return Evidence(requests, tuple(measurements), provenance)
 
@@ -162,6 +174,7 @@ def _trial(
     _check_references(outcome, references)
     progress("observe", 0, 2)
     before = snapshot(outcome.before, outcome.split, outcome.task, features=features)
+    _check_labels(outcome, before)
     progress("observe", 1, 2)
     after = snapshot(outcome.after, outcome.split, outcome.task, features=features)
     progress("observe", 2, 2)
@@ -180,31 +193,45 @@ def _check_references(outcome: Outcome, references: References | None) -> None:
             )
 
 
+def _check_labels(outcome: Outcome, seen: Snapshot) -> None:
+    """A class must be the same to the split, which chose samples, and to the task."""
+    split, found = outcome.split, set(seen.forget.labels.flatten().tolist())
+    comparable = split.kind == "classes" and outcome.task.kind == "classification"
+    if comparable and found != set(split.removed):
+        raise RequestDoesNotFit(
+            f"the request removes the classes {list(split.removed)}, but to the task the "
+            f"forgotten samples are of the classes {sorted(found)}",
+            hint="split(..., labels=...) must give the labels that the task reads.",
+        )
+
+
+def _check_names(measurements: Sequence[Measurement]) -> None:
+    names = [m.name for m in measurements]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise BadSetting(
+            f"two metrics measure {twice[0]!r}",
+            hint="ask for each metric once: nobody could tell which of the two decides.",
+        )
+
+
 def _with_features(reference: Reference, outcome: Outcome) -> Reference:
     seen = snapshot(reference.load(), outcome.split, outcome.task, features=True)
     return Reference(reference.load, seen, reference.seed, reference.seconds, reference.digest)
 
 
 def _measured(metric: Metric, trial: Trial) -> Iterator[Measurement]:
-    name = spoken(type(metric).__name__)
     kind = trial.outcome.task.kind
     if kind not in metric.tasks:
-        yield Measurement.missing(name, f"it makes no sense for a {kind} task")
+        yield Measurement.missing(metric.label, f"it makes no sense for a {kind} task")
         return
     try:
         yield from metric.measure(trial)
     except MissingInput as why:
-        yield Measurement.missing(name, why.fact)
+        yield Measurement.missing(metric.label, why.fact)
 
 
-def spoken(name: str) -> str:
-    """``AccuracyGap`` as a reader says it: ``accuracy gap``."""
-    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
-
-
-def _provenance(
-    outcome: Outcome, references: References | None, tier: Tier, started: float
-) -> Provenance:
+def _provenance(outcome: Outcome, references: References | None, started: float) -> Provenance:
     split, method = outcome.split, outcome.method
     members = () if references is None else references.members
     parts = {"forget": split.forget, "retain": split.retain, "test": split.test}
@@ -218,7 +245,7 @@ def _provenance(
         kind=split.kind,
         targets=tuple(_public(target) for target in split.targets),
         counts={name: len(part) for name, part in parts.items()},
-        tier=tier,
+        tier=_earned(len(members)),
         method="somebody else's" if method is None else method.name,
         settings={} if method is None else method.describe(),
         seed=outcome.seed,
@@ -231,7 +258,14 @@ def _provenance(
         | {"python": platform.python_version()},
         machine=f"{platform.machine()}, {os.cpu_count()} cores, {device_of(outcome.after)}",
         audit_seconds=time.perf_counter() - started,
+        audited=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _earned(references: int) -> Tier:
+    if references < FEWEST:
+        return "smoke"
+    return "strict" if references >= REFERENCES["strict"] else "standard"
 
 
 def _public(target: Target) -> dict[str, Any]:

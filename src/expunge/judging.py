@@ -7,20 +7,19 @@ caught, and a retrained model would not. ``inconclusive``: anything else; the re
 would have to change. ``degraded`` is said beside the word when usefulness was lost.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from expunge.algebra.statistics import holm
-from expunge.auditing import Evidence, Tier
+from expunge.auditing import FEWEST, Evidence, Tier
 from expunge.metric import Comparison, Measurement
 
 Word = Literal["equivalent", "residual", "inconclusive"]
 
-PRIMARY: dict[str, tuple[str, ...]] = {
-    "samples": ("membership AUC, threshold (loss)",),
-    "classes": ("test accuracy, removed classes",),
-    "mixed": ("membership AUC, threshold (loss)", "test accuracy, removed classes"),
-    "attribute": (),
+PRIMARY: dict[str, str] = {
+    "samples": "membership AUC, threshold (loss)",
+    "classes": "test accuracy, removed classes",
 }
 """What decides, by what was asked for."""
 
@@ -57,44 +56,54 @@ class Verdict:
     tier: Tier
 
 
+def deciding(evidence: Evidence) -> tuple[str, ...]:
+    """The measurements that decide about what was asked for; nothing does for an attribute."""
+    kinds = {str(target["kind"]) for target in evidence.provenance.targets}
+    return tuple(name for kind, name in PRIMARY.items() if kind in kinds)
+
+
 def judge(evidence: Evidence) -> Verdict:
     """Read the evidence by rules that were fixed beforehand."""
-    lost = [said for m in evidence.measurements if (said := _loss_of_use(m))]
+    guarded = [m for m in evidence.measurements if m.name in UTILITY and m.value is not None]
+    lost = [said for m in guarded if (said := _loss_of_use(m))]
     word, reasons = _word(evidence)
+    if not any(m.comparison or m.original for m in guarded):
+        reasons = (*reasons, "whether usefulness was kept cannot be told from what was measured")
     return Verdict(word, bool(lost), (*reasons, *lost), evidence.provenance.tier)
 
 
 def _word(evidence: Evidence) -> tuple[Word, tuple[str, ...]]:
-    kind = evidence.provenance.kind
-    primary = [evidence.measurement(name) for name in PRIMARY[kind]]
-    if not primary:
-        return "inconclusive", (f"nothing was measured that decides about an {kind} request",)
-    silent = [_silence(m) for m in primary if m.comparison is None]
-    if silent:
-        return "inconclusive", tuple(silent)
-    unfair = [said for m in primary if (said := _false_alarm(m))]
-    if unfair:
-        return "inconclusive", tuple(unfair)
-    return _compared(primary)
-
-
-def _compared(primary: list[Measurement]) -> tuple[Word, tuple[str, ...]]:
-    found = [m.comparison for m in primary if m.comparison is not None]
-    adjusted = holm([c.p for c in found])
-    caught = [
-        _residual(m, c, p)
-        for m, c, p in zip(primary, found, adjusted, strict=True)
-        if p < LEVEL and not c.inside
-    ]
+    """Residual first; then all that keeps from an answer; equivalent only where nothing does."""
+    primary = [evidence.measurement(name) for name in deciding(evidence)]
+    caught = _caught(primary)
     if caught:
-        return "residual", tuple(caught)
-    weak = [_no_power(m) for m in primary if m.control is None or not m.control.outside]
-    if weak:
-        return "inconclusive", tuple(weak)
-    wide = [_too_wide(m, c) for m, c in zip(primary, found, strict=True) if not c.inside]
-    if wide:
-        return "inconclusive", tuple(wide)
-    return "equivalent", tuple(_equal(m, c) for m, c in zip(primary, found, strict=True))
+        return "residual", caught
+    for doubts in (
+        [_undecided(evidence)],
+        [_silence(m) for m in primary],
+        [_false_alarm(m) for m in primary],
+        [_no_power(m) for m in primary],
+        [_too_wide(m) for m in primary],
+    ):
+        said = tuple(doubt for doubt in doubts if doubt)
+        if said:
+            return "inconclusive", said
+    return "equivalent", tuple(_equal(m, m.comparison) for m in primary if m.comparison)
+
+
+def _caught(primary: Sequence[Measurement]) -> tuple[str, ...]:
+    """Differences beyond chance and beyond the margin; a silent measurement counts as p = 1."""
+    adjusted = holm([m.comparison.p if m.comparison else 1.0 for m in primary])
+    return tuple(
+        _residual(m, m.comparison, p)
+        for m, p in zip(primary, adjusted, strict=True)
+        if m.comparison and p < LEVEL and not m.comparison.inside and not _false_alarm(m)
+    )
+
+
+def _undecided(evidence: Evidence) -> str:
+    kinds = [target["kind"] for target in evidence.provenance.targets]
+    return "no measurement decides about an attribute yet" if "attribute" in kinds else ""
 
 
 def _silence(m: Measurement) -> str:
@@ -105,7 +114,14 @@ def _silence(m: Measurement) -> str:
             f"{m.name} is {m.value:.3f}, but no model was retrained without the forget set, "
             f"so there is nothing to compare with"
         )
-    return f"{m.name} is {m.value:.3f}, but {_samples(m.n)} too few to tell chance from memory"
+    if len(m.target) < FEWEST:
+        return (
+            f"{m.name} is {m.value:.3f}, but too few models were retrained ({len(m.target)}) to "
+            f"show how much retraining varies: retrain at least {FEWEST}"
+        )
+    if m.comparison is None or m.selftest is None:
+        return f"{m.name} is {m.value:.3f}, but {_samples(m.n)} too few to tell chance from memory"
+    return ""
 
 
 def _false_alarm(m: Measurement) -> str:
@@ -129,6 +145,8 @@ def _residual(m: Measurement, c: Comparison, p: float) -> str:
 def _no_power(m: Measurement) -> str:
     if m.control is None:
         return f"{m.name} of the original is not known, so its power is not known"
+    if m.control.outside:
+        return ""
     return (
         f"{m.name} cannot be relied on here: even the original is not clearly outside the margin "
         f"of ±{m.control.margin:g} around the retrained models ({_span(m.control)}), "
@@ -136,10 +154,17 @@ def _no_power(m: Measurement) -> str:
     )
 
 
-def _too_wide(m: Measurement, c: Comparison) -> str:
+def _too_wide(m: Measurement) -> str:
+    c = m.comparison
+    if c is None or c.inside:
+        return ""
+    cause = {
+        "samples": f"{_samples(m.n)} too few to show equivalence",
+        "models": "the retrained models differ too much among themselves; retrain more of them",
+    }[c.limit]
     return (
         f"{m.name} is {_apart(c)} the retrained models', but its interval ({_span(c)}) is not "
-        f"inside the margin of ±{c.margin:g}: {_samples(m.n)} too few to show equivalence"
+        f"inside the margin of ±{c.margin:g}: {cause}"
     )
 
 
@@ -151,12 +176,25 @@ def _equal(m: Measurement, c: Comparison) -> str:
 
 
 def _loss_of_use(m: Measurement) -> str:
-    """A drop that chance does not explain and the margin does not cover."""
-    if m.name not in UTILITY or m.comparison is None:
+    """A drop that chance does not explain, and that the margin or the references do not cover."""
+    c, sign = m.comparison, -1 if m.goal == "lower" else 1
+    if c is None:
+        return _loss_since_the_original(m)
+    gain = sorted((sign * c.difference.low, sign * c.difference.high))
+    worst = min(sign * score for score in m.target)
+    beneath = m.value is not None and sign * m.value < worst - c.margin and gain[1] < 0
+    if gain[1] < -c.margin or beneath:
+        return f"{m.name} is {_apart(c)} the retrained models' ({_span(c)})"
+    return ""
+
+
+def _loss_since_the_original(m: Measurement) -> str:
+    """Without references the original is all there is to compare with."""
+    if m.original is None or m.interval is None or m.value is None or m.goal != "higher":
         return ""
-    c = m.comparison
-    worse = c.difference.low > c.margin if m.goal == "lower" else c.difference.high < -c.margin
-    return f"{m.name} is {_apart(c)} the retrained models' ({_span(c)})" if worse else ""
+    if m.interval[1] < m.original.low:
+        return f"{m.name} is {m.value:.3f}, and the original's is {m.original.value:.3f}"
+    return ""
 
 
 def _samples(n: int) -> str:

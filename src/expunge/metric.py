@@ -3,14 +3,17 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
-from expunge.algebra.statistics import Difference, Interval
+from expunge.algebra.differences import Difference, Limit
+from expunge.algebra.statistics import Interval
 from expunge.ensembles import References
 from expunge.errors import MissingInput
 from expunge.observing import Snapshot
 from expunge.outcome import Outcome
 from expunge.tasks import Kind
+
+T = TypeVar("T")
 
 Goal = Literal["lower", "higher", "match"]
 Status = Literal["ok", "not measured", "insufficient"]
@@ -36,11 +39,12 @@ class Comparison:
     difference: Interval
     p: float
     margin: float
+    limit: Limit = "samples"  # what the width of the interval comes from
 
     @classmethod
     def of(cls, found: Difference | None, margin: float) -> "Comparison | None":
         """A comparison from what the statistics say; None where they cannot say anything."""
-        return None if found is None else cls(found.interval, found.p, margin)
+        return None if found is None else cls(found.interval, found.p, margin, found.limit)
 
     @property
     def inside(self) -> bool:
@@ -113,6 +117,22 @@ class Trial:
         """What each reference scores; nothing where there are none."""
         return tuple(score(snapshot) for snapshot in self.snapshots)
 
+    def contrasts(
+        self,
+        read: Callable[[Snapshot], T],
+        difference: Callable[[T, Sequence[T]], Difference | None],
+        margin: float,
+    ) -> tuple[Comparison | None, Comparison | None, Comparison | None]:
+        """The model, the original, and the last reference, each against the (other) references."""
+        theirs = [read(snapshot) for snapshot in self.snapshots]
+        if not theirs:
+            return None, None, None
+        return (
+            Comparison.of(difference(read(self.after), theirs), margin),
+            Comparison.of(difference(read(self.before), theirs), margin),
+            Comparison.of(difference(theirs[-1], theirs[:-1]), margin),
+        )
+
     @property
     def snapshots(self) -> tuple[Snapshot, ...]:
         """What each reference says; nothing where there are none."""
@@ -125,6 +145,11 @@ class Metric(ABC):
 
     tasks: ClassVar[tuple[Kind, ...]] = ("classification", "multilabel", "regression")
     features: ClassVar[bool] = False  # True: snapshots must hold the representation too
+
+    @property
+    def label(self) -> str:
+        """What a reader calls it, where it could not measure anything."""
+        return "".join(f" {c.lower()}" if c.isupper() else c for c in type(self).__name__).strip()
 
     @abstractmethod
     def measure(self, trial: Trial) -> Iterator[Measurement]:

@@ -139,7 +139,9 @@ def observe(
     with torch.inference_mode(), evaluating(model):
         for ids, batch in batches.indexed():
             answer = task.answer(model, batch)
-            kept = answer.embedding.float().cpu() if features else None
+            kept = (
+                answer.features.float().cpu() if features and answer.features is not None else None
+            )
             seen.append((ids, answer.logits.float().cpu(), task.labels(batch).cpu(), kept))
     if not seen:
         return _nothing(task)
@@ -152,7 +154,7 @@ def observe(
         torch.cat([logits for _, logits, _, _ in seen]),
         labels.long() if task.kind == "classification" else labels,
         task.kind,
-        {layer: torch.cat(kept_features)} if features else {},
+        {layer: torch.cat(kept_features)} if kept_features else {},
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from expunge.batching import data_digest
 from expunge.ensembles import Reference, References
-from expunge.errors import CannotRead, TargetMismatch
+from expunge.errors import BadSetting, CannotRead, TargetMismatch
 from expunge.fitting import Fit
 from expunge.observing import Observation, Snapshot, snapshot
 from expunge.progress import Progress, quiet
@@ -23,6 +23,7 @@ from expunge.storing import (
     as_json,
     digest_json,
     digest_tensors,
+    digest_text,
     forget_file,
     load_tensors,
     read_json,
@@ -62,6 +63,11 @@ def retrain(
             hint="attributes are judged by what can still be read, not against retraining.",
         )
     numbers = range(seeds) if isinstance(seeds, int) else seeds
+    if len(set(numbers)) < len(numbers):
+        raise BadSetting(
+            f"a seed is named twice: {list(numbers)}",
+            hint="name every seed once: the same seed trains the same reference.",
+        )
     shelf = None if cache is None else _Shelf.of(Path(cache), split, recipe, task)
     members = []
     for done, seed in enumerate(numbers):
@@ -113,8 +119,13 @@ def _trained(split: Split, recipe: Recipe, seed: int, shelf: "_Shelf | None") ->
     if isinstance(recipe.fit, Fit) and shelf is not None:
         checkpoint = shelf.folder / f"training-{seed}.safetensors"
         recipe = replace(recipe, fit=replace(recipe.fit, checkpoint=checkpoint))
-    with seeded(seed), torch.enable_grad():
+    with seeded(_stream(seed)), torch.enable_grad():
         return recipe.train(split.retain)
+
+
+def _stream(seed: int) -> int:
+    """A stream of random numbers that no original and no method of the same seed draws from."""
+    return int(digest_text("reference", str(seed))[:15], 16)
 
 
 def _loaded(recipe: Recipe, path: Path) -> nn.Module:

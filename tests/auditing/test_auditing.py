@@ -9,10 +9,14 @@ from torch.utils.data import TensorDataset
 
 from expunge import Attribute, Classes, Fit, Outcome, Recipe, Request, Samples, split
 from expunge.attacks.threshold import Threshold
-from expunge.auditing import audit, spoken, suite
-from expunge.errors import MissingInput, ModelDoesNotFit
+from expunge.auditing import audit, suite
+from expunge.ensembles import References
+from expunge.errors import BadSetting, MissingInput, ModelDoesNotFit, RequestDoesNotFit
 from expunge.judging import judge
 from expunge.metric import Measurement, Metric
+from expunge.metrics.accuracy import Accuracy
+from expunge.metrics.accuracy_gap import AccuracyGap
+from expunge.metrics.aus import Aus
 from expunge.metrics.membership import Membership
 from expunge.retraining import retrain
 from expunge.tasks import MultiLabel
@@ -68,8 +72,33 @@ def test_the_tier_smoke_retrains_nothing_and_strict_more_than_standard(case, mon
 
     monkeypatch.setattr("expunge.auditing.retrain", never)
     for tier in ("smoke", "standard", "strict"):
-        assert audit(case.outcome, [], tier=tier, recipe=case.recipe).provenance.tier == tier
+        audit(case.outcome, [], tier=tier, recipe=case.recipe)
     assert asked == [5, 20]
+
+
+@pytest.mark.parametrize(
+    ("count", "tier"), [(0, "smoke"), (2, "smoke"), (3, "standard"), (20, "strict")]
+)
+def test_evidence_names_the_tier_that_its_references_amount_to(case, count, tier):
+    some = References(case.references.members[:1] * count)
+    assert audit(case.outcome, [], tier="strict", references=some).provenance.tier == tier
+
+
+def test_two_metrics_may_not_measure_the_same(case):
+    with pytest.raises(BadSetting, match="two metrics measure"):
+        case.evidence([Accuracy(), Accuracy(margin=0.2)])
+
+
+def test_labels_that_the_split_and_the_task_read_differently_are_noticed(case):
+    x, y = case.split.retain.source.tensors
+    other = split(
+        TensorDataset(x, y),
+        Request(Classes((1,))),
+        test=case.split.test.source,
+        labels=((y + 1) % 3).tolist(),
+    )
+    with pytest.raises(RequestDoesNotFit, match="to the task"):
+        audit(replace(case.outcome, split=other), [])
 
 
 def test_given_references_are_used_and_the_recipe_is_not(case, monkeypatch):
@@ -103,7 +132,7 @@ def test_metrics_that_make_no_sense_for_a_task_say_so(other):
 
 def test_a_signal_that_makes_no_sense_for_a_task_says_so_too(other):
     (m,) = other.evidence([Membership(Threshold("mentropy"))]).measurements
-    assert (m.name, m.status) == ("membership", "not measured")
+    assert (m.name, m.status) == ("membership AUC, threshold (mentropy)", "not measured")
     assert f"no sense for a {other.task.kind} task" in m.note
 
 
@@ -146,7 +175,9 @@ def test_an_attribute_request_measures_what_needs_no_forget_set(case):
     found = audit(replace(case.outcome, split=chosen), recipe=case.recipe)
     assert found.provenance.reference_seeds == ()
     assert found.measurement("test accuracy").value is not None
-    assert "nobody left the training set" in found.measurement("membership").note
+    assert (
+        "nobody left the training set" in found.measurement("membership AUC, threshold (loss)").note
+    )
 
 
 def test_a_model_of_somebody_else_is_audited_without_a_method(case):
@@ -157,7 +188,7 @@ def test_a_model_of_somebody_else_is_audited_without_a_method(case):
 
 def test_references_of_another_architecture_have_no_weight_distance(case):
     wide = Recipe(lambda: nn.Sequential(nn.Linear(6, 11), nn.Linear(11, 3)), Fit(epochs=1))
-    others = retrain(case.split, wide, task=case.task, seeds=1)
+    others = retrain(case.split, wide, task=case.task, seeds=2)
     found = audit(case.outcome, references=others)
     assert "other parameters than the original" in found.measurement("weight distance").note
     assert found.measurement("forget accuracy").comparison is not None
@@ -215,6 +246,13 @@ def test_metrics_that_need_features_get_them_for_every_model(case):
     assert shapes == [{"auto": (37, 8)}] * 5
 
 
-@pytest.mark.parametrize(("name", "words"), [("AccuracyGap", "accuracy gap"), ("Aus", "aus")])
-def test_a_metric_is_called_by_its_name_in_words(name, words):
-    assert spoken(name) == words
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        (AccuracyGap(), "accuracy gap"),
+        (Aus(), "aus"),
+        (Membership(Threshold("phi")), "membership AUC, threshold (phi)"),
+    ],
+)
+def test_a_metric_is_called_by_its_name_in_words(metric, words):
+    assert metric.label == words

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from expunge import Evidence, Ledger, Request, Samples, Verdict
+from expunge import Evidence, Ledger, Request, Samples, judge
 from expunge.auditing import Provenance
 
 
@@ -23,7 +23,7 @@ def asked():
 
 @pytest.fixture
 def verdict():
-    return Verdict("inconclusive", degraded=True, reasons=("too few samples",), tier="smoke")
+    return judge(make_evidence())
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def evidence():
 def make_evidence(request_id="r1"):
     provenance = Provenance(
         kind="samples",
-        targets=({"kind": "samples", "count": 2, "digest": "d"},),
+        targets=({"kind": "samples", "count": 2},),
         counts={"forget": 2, "retain": 7, "test": 5},
         tier="smoke",
         method="Finetune",

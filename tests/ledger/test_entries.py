@@ -21,7 +21,7 @@ def test_a_settlement_keeps_what_must_be_answered_for(path, settle):
     assert body["counts"] == {"forget": 2, "retain": 7, "test": 5}
     assert (body["original"], body["unlearned"]) == ("aa", "bb")
     assert body["verdict"]["word"] == "inconclusive"
-    assert body["verdict"]["degraded"] is True
+    assert body["verdict"]["degraded"] is False
     assert body["due"] == "2031-02-03T00:00:00Z"
     assert body["version"] == 1
     assert datetime.fromisoformat(body["settled"]).utcoffset().total_seconds() == 0

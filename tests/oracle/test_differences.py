@@ -4,13 +4,12 @@ import pytest
 import torch
 from scipy import stats
 
-from expunge.algebra.statistics import (
-    auc,
+from expunge.algebra.differences import (
     auc_difference,
-    clopper_pearson,
     mean_difference,
     rate_difference,
 )
+from expunge.algebra.statistics import auc, clopper_pearson
 
 
 class World:
@@ -39,7 +38,7 @@ def false_alarms(runs, references, *, wobble=0.0):
     return found / runs
 
 
-@pytest.mark.parametrize("references", [1, 2, 5, 20])
+@pytest.mark.parametrize("references", [2, 3, 5, 20])
 def test_a_retrained_model_is_told_from_retrained_models_no_more_often_than_allowed(references):
     assert false_alarms(500, references) <= 0.075
 
@@ -78,8 +77,9 @@ def test_the_difference_is_that_of_the_areas():
 def test_a_model_does_not_differ_from_itself():
     world = World(5)
     scores = world.model()
-    found = auc_difference(scores, [scores])
-    assert (found.interval.value, found.p) == (0, 1)
+    found = auc_difference(scores, [scores] * 3)
+    assert found.interval.value == pytest.approx(0, abs=1e-12)
+    assert found.interval.high - found.interval.low < 1e-12
 
 
 def test_the_same_scores_give_the_same_difference():
@@ -109,11 +109,11 @@ def test_rates_without_variance_still_have_an_interval(right):
     assert found.p == pytest.approx(1)
 
 
-def test_square_and_add_is_worked_out_by_hand_for_one_reference():
+def test_square_and_add_is_worked_out_by_hand_for_references_that_agree():
     own, theirs = clopper_pearson(30, 50), clopper_pearson(20, 50)
     low = 0.2 - ((0.6 - own.low) ** 2 + (theirs.high - 0.4) ** 2) ** 0.5
     high = 0.2 + ((own.high - 0.6) ** 2 + (0.4 - theirs.low) ** 2) ** 0.5
-    found = rate_difference(hits(30, 50), [hits(20, 50)]).interval
+    found = rate_difference(hits(30, 50), [hits(20, 50)] * 2).interval
     assert (found.value, found.low, found.high) == pytest.approx((0.2, low, high))
 
 
@@ -147,7 +147,7 @@ def test_means_are_compared_sample_by_sample():
     generator = torch.Generator().manual_seed(8)
     difficulty = 10 * torch.rand(50, generator=generator, dtype=torch.double)
     noise = 0.01 * torch.randn(50, generator=generator, dtype=torch.double)
-    found = mean_difference(difficulty + 0.1 + noise, [difficulty])
+    found = mean_difference(difficulty + 0.1 + noise, [difficulty] * 2)
     assert found.interval.value == pytest.approx(0.1, abs=0.01)
     assert found.interval.high - found.interval.low < 0.01
     assert found.p < 1e-6
@@ -163,4 +163,35 @@ def test_the_spread_of_references_bounds_what_a_mean_can_show():
 
 
 def test_a_single_value_has_no_paired_difference():
-    assert mean_difference(torch.ones(1), [torch.zeros(1)]) is None
+    assert mean_difference(torch.ones(1), [torch.zeros(1)] * 3) is None
+
+
+def test_one_reference_cannot_show_how_much_retraining_varies():
+    world = World(9)
+    assert auc_difference(world.model(), [world.model()]) is None
+    assert rate_difference(hits(3, 9), [hits(2, 9)]) is None
+    assert mean_difference(torch.rand(9), [torch.rand(9)]) is None
+
+
+def test_perfect_separation_of_few_samples_is_no_certainty():
+    member, nonmember = torch.tensor([9.0, 8.0]), torch.arange(5.0)
+    weak = (nonmember[:2] - 1, nonmember)
+    found = auc_difference((member, nonmember), [weak] * 3)
+    assert found.interval.high - found.interval.low > 0.2
+
+
+@pytest.mark.parametrize(("m", "n"), [(400, 4), (4, 400)])
+def test_few_samples_on_either_side_raise_no_more_false_alarms(m, n):
+    alarms = 0
+    for seed in range(300):
+        world = World(seed, m, n)
+        found = auc_difference(world.model(), [world.model() for _ in range(5)])
+        alarms += found.p < 0.05 and not found.interval.low <= 0 <= found.interval.high
+    assert alarms / 300 <= 0.08
+
+
+def test_what_sets_the_width_is_named():
+    world = World(10)
+    calm = auc_difference(world.model(), [world.model() for _ in range(5)])
+    wild = auc_difference(world.model(), [world.model(wobble=3.0) for _ in range(5)])
+    assert (calm.limit, wild.limit) == ("samples", "models")

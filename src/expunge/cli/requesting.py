@@ -1,6 +1,8 @@
 """From options to a request."""
 
 import re
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from expunge.errors import BadSetting, CannotRead, MissingInput, RequestDoesNotFit
@@ -32,6 +34,15 @@ def request_of(target: Target, *, name: str = "", subject: str = "", reason: str
         return Request(target, subject=subject, reason=reason)
     check_id(name)
     return Request(target, subject=subject, id=name, reason=reason)
+
+
+def dated(request: Request, received: datetime | None, due: datetime | None) -> Request:
+    """The request with the dates that were named; a date without a zone is of this machine's."""
+    return replace(
+        request,
+        received=received.astimezone() if received else request.received,
+        due=due and due.astimezone(),
+    )
 
 
 def check_id(name: str) -> None:

@@ -1,5 +1,6 @@
 """``expunge run``: one request, from the data to a sealed verdict."""
 
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,7 @@ from expunge.cli.options import (
     Strict,
     TierName,
 )
-from expunge.cli.requesting import request_of, target_of
+from expunge.cli.requesting import dated, request_of, target_of
 from expunge.cli.settings import parsed
 from expunge.cli.showing import emit, progressing, say
 from expunge.errors import ExpungeError
@@ -55,6 +56,10 @@ def run(  # noqa: PLR0913 - one parameter an option
         str, Option("--subject", help="Whose request it is; only a keyed hash is kept.")
     ] = "",
     reason: Annotated[str, Option("--reason", help="Kept in the ledger, so name nobody.")] = "",
+    received: Annotated[
+        datetime | None, Option("--received", help="When the request arrived; by default now.")
+    ] = None,
+    due: Annotated[datetime | None, Option("--due", help="By when it must be done.")] = None,
     name: Annotated[str, Option("--id", help="The request's id, and its folder's name.")] = "",
     seed: Seed = 0,
     tier: TierName = "",
@@ -65,6 +70,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     """Carry out one request: unlearn, audit against retrained models, judge, and enter it."""
     target = target_of(classes, samples, attribute)
     request = request_of(target, name=name, subject=subject, reason=reason)
+    request = dated(request, received, due)
     texts = parsed(settings or [])
     from expunge.cli.project import opened  # noqa: PLC0415 - torch stays out of --help
     from expunge.cli.steps import Depth, ending, why_no_references  # noqa: PLC0415

@@ -6,7 +6,7 @@ from typing import Any
 
 from expunge.auditing import Evidence
 from expunge.cli.showing import say, table
-from expunge.judging import PRIMARY, UTILITY, Verdict, Word
+from expunge.judging import UTILITY, Verdict, Word, deciding
 from expunge.metric import Measurement
 from expunge.reporting import Judged
 from expunge.reporting.numbers import duration, mean_and_range, number, with_interval
@@ -35,7 +35,7 @@ def as_body(evidence: Evidence, verdict: Verdict, **more: Any) -> dict[str, Any]
 def tell(evidence: Evidence, verdict: Verdict) -> None:
     """Print what was done, the few numbers that matter, and the verdict with its reasons."""
     say(_headline(evidence))
-    decides = PRIMARY[evidence.provenance.kind]
+    decides = deciding(evidence)
     chosen = [*_shared_columns(evidence), *_COSTS]
     rows = [_row(m, decides) for m in map(evidence.measurement, chosen) if m.value is not None]
     table(["measurement", "original", "unlearned", "retrained", ""], rows)
@@ -88,7 +88,7 @@ def _row(m: Measurement, decides: Sequence[str]) -> list[str]:
 
 def _shared_columns(evidence: Evidence) -> list[str]:
     """What decides, and what must not suffer: the few numbers that a choice rests on."""
-    wanted = [*PRIMARY[evidence.provenance.kind], *UTILITY]
+    wanted = [*deciding(evidence), *UTILITY]
     taken = {m.name for m in evidence.measurements if m.value is not None}
     return [name for name in wanted if name in taken]
 

@@ -5,12 +5,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Any, Literal
 
 from expunge.auditing import Evidence
 from expunge.errors import BadSetting, RequestDoesNotFit
-from expunge.judging import Verdict
+from expunge.judging import Verdict, judge
 from expunge.request import Request
 from expunge.storing import digest_json
 
@@ -67,14 +66,14 @@ def settled(request: Request, evidence: Evidence, verdict: Verdict, subject: str
         digest_json(seen.settings),
         seen.digests.get("original", ""),
         seen.digests.get("unlearned", ""),
-        sha256(evidence.to_json().encode()).hexdigest(),
+        evidence.digest,
         verdict,
         datetime.now(UTC),
     )
 
 
-def check_settled(request: Request, evidence: Evidence) -> None:
-    """Refuse evidence of another request, and texts that name the subject.
+def check_settled(request: Request, evidence: Evidence, verdict: Verdict) -> None:
+    """Refuse evidence of another request, another verdict, and texts that name the subject.
 
     A ledger is for ever: a name in it could never be taken out again.
     """
@@ -82,6 +81,11 @@ def check_settled(request: Request, evidence: Evidence) -> None:
         raise RequestDoesNotFit(
             f"the evidence is about request {', '.join(evidence.request_ids)}, not {request.id}",
             hint="settle a request with the evidence of its own audit.",
+        )
+    if verdict != judge(evidence):
+        raise BadSetting(
+            f"the evidence does not support the verdict {verdict.word!r} with these reasons",
+            hint="settle what `expunge.judge(evidence)` returns.",
         )
     if not request.subject:
         return

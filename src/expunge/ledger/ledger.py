@@ -57,7 +57,7 @@ class Ledger:
 
     def settle(self, request: Request, evidence: Evidence, verdict: Verdict) -> str:
         """Enter how a request ended; return the seal, which belongs in its report."""
-        check_settled(request, evidence)
+        check_settled(request, evidence, verdict)
         self.begin()
         subject = self._key.hashed(request.subject)
         return self._add("settled", as_text(settled(request, evidence, verdict, subject))).digest

@@ -6,9 +6,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from expunge.algebra.statistics import mean_difference, mean_interval, rate_difference
+from expunge.algebra.differences import mean_difference, rate_difference
+from expunge.algebra.statistics import mean_interval
 from expunge.errors import MissingInput
-from expunge.metric import Comparison, Exhibit, Goal, Measurement, Metric, Trial
+from expunge.metric import Exhibit, Goal, Measurement, Metric, Trial
 from expunge.observing import Observation, Snapshot
 from expunge.tasks import Kind
 
@@ -44,33 +45,27 @@ class Accuracy(Metric):
     def _one(
         self, trial: Trial, name: str, pick: Pick, goal: Goal, exhibit: Exhibit | None = None
     ) -> Measurement:
-        after, before = pick(trial.after).correct, pick(trial.before).correct
-        found = mean_interval(after)
-        theirs = [pick(snapshot).correct for snapshot in trial.snapshots]
-        compare = self._compare_leaving if goal == "match" else self._compare_staying
+        def hits(snapshot: Snapshot) -> Tensor:
+            return pick(snapshot).correct
+
+        leaving = goal == "match"
+        difference = rate_difference if leaving else mean_difference
+        margin = self.margin if leaving else self.utility_margin
+        comparison, control, selftest = trial.contrasts(hits, difference, margin)
+        found = mean_interval(hits(trial.after))
         return Measurement(
             name,
             found.value,
             goal,
             (found.low, found.high),
-            n=len(after),
-            original=mean_interval(before),
-            target=tuple(hits.mean().item() for hits in theirs),
-            comparison=compare(after, theirs),
-            control=compare(before, theirs),
-            selftest=compare(theirs[-1], theirs[:-1]) if theirs else None,
+            n=len(hits(trial.after)),
+            original=mean_interval(hits(trial.before)),
+            target=trial.targets(lambda s: hits(s).mean().item()),
+            comparison=comparison,
+            control=control,
+            selftest=selftest,
             exhibit=exhibit,
         )
-
-    def _compare_leaving(self, hits: Tensor, references: list[Tensor]) -> Comparison | None:
-        if not references:
-            return None
-        return Comparison.of(rate_difference(hits, references), self.margin)
-
-    def _compare_staying(self, hits: Tensor, references: list[Tensor]) -> Comparison | None:
-        if not references:
-            return None
-        return Comparison.of(mean_difference(hits, references), self.utility_margin)
 
 
 def _per_class(trial: Trial) -> Exhibit | None:

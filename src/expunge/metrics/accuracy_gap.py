@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from expunge.algebra.statistics import mean_difference
+from expunge.algebra.differences import mean_difference
 from expunge.metric import Measurement, Metric, Trial
 from expunge.tasks import Kind
 

@@ -10,12 +10,13 @@ it as a summary beside the evidence, never as the evidence.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import sqrt
+from math import copysign, sqrt
 from typing import ClassVar
 
+from scipy import stats
 from torch import Tensor
 
-from expunge.algebra.statistics import Interval
+from expunge.algebra.statistics import LEVEL, Interval, mean_variance
 from expunge.errors import MissingInput
 from expunge.metric import Measurement, Metric, Trial
 from expunge.observing import Snapshot
@@ -49,10 +50,9 @@ def aus(original: float, kept: float, missed: float) -> float:
 
 
 def _scored(before: Snapshot, after: Snapshot, *, by_class: bool) -> Interval:
-    utility, missed = _sides(after, by_class=by_class)
-    originally, _ = _sides(before, by_class=by_class)
     value = _score(before, after, by_class=by_class)
-    half = 1.96 * _error(originally, utility, missed, by_class=by_class)
+    z = float(stats.norm.ppf((1 + LEVEL) / 2))
+    half = z * _error(before, after, by_class=by_class)
     return Interval(value, value - half, value + half)
 
 
@@ -77,20 +77,24 @@ def _sides(snapshot: Snapshot, *, by_class: bool) -> tuple[Tensor, Tensor]:
     return snapshot.test.correct, snapshot.forget.correct
 
 
-def _error(before: Tensor, utility: Tensor, forgotten: Tensor, *, by_class: bool) -> float:
-    """Standard error by the delta method; utilities are paired, the two sets independent."""
+def _error(before: Snapshot, after: Snapshot, *, by_class: bool) -> float:
+    """Standard error by the delta method: what each sample does to the score.
+
+    A hit on utility raises the fraction from above and, for samples, moves what it is compared
+    with below; a hit on what was to be forgotten moves only what is below.
+    """
+    utility, forgotten = _sides(after, by_class=by_class)
+    originally, _ = _sides(before, by_class=by_class)
     kept = utility.mean().item()
     missed = forgotten.mean().item() - (0.0 if by_class else kept)
-    top, bottom = 1 - (before.mean().item() - kept), 1 + abs(missed)
-    slope = -top / bottom**2
-    of_change = _mean_variance(utility - before) / bottom**2
-    of_missed = slope**2 * _mean_variance(forgotten)
-    of_level = 0.0 if by_class else slope**2 * _mean_variance(utility)
-    return sqrt(of_change + of_missed + of_level)
+    top, bottom = 1 - (originally.mean().item() - kept), 1 + abs(missed)
+    slope = copysign(top / bottom**2, missed)
+    on_utility = (utility - originally) / bottom + (0.0 if by_class else slope) * utility
+    return sqrt(mean_variance(on_utility) + slope**2 * _rate_variance(forgotten))
 
 
-def _mean_variance(values: Tensor) -> float:
-    """Variance of a mean, with one imagined success and failure so that it is never zero."""
-    n = len(values) + 4
-    mean = values.mean().item() * len(values) / n
-    return ((values.square().sum().item() + 2) / n - mean**2) / n
+def _rate_variance(hits: Tensor) -> float:
+    """Agresti and Coull: with two imagined hits and two misses it is never zero."""
+    n = len(hits) + 4
+    rate = (hits.sum().item() + 2) / n
+    return rate * (1 - rate) / n

@@ -10,10 +10,11 @@ from math import ceil, floor
 import torch
 from torch import Tensor
 
-from expunge.algebra.statistics import mean_difference, mean_interval
+from expunge.algebra.differences import mean_difference
+from expunge.algebra.statistics import mean_interval
 from expunge.attack import exchangeable
 from expunge.errors import MissingInput
-from expunge.metric import Comparison, Exhibit, Goal, Measurement, Metric, Trial
+from expunge.metric import Exhibit, Goal, Measurement, Metric, Trial
 from expunge.observing import Observation, Snapshot
 
 Pick = Callable[[Snapshot], Observation]
@@ -42,27 +43,27 @@ class Loss(Metric):
     def _one(
         self, trial: Trial, name: str, pick: Pick, goal: Goal, exhibit: Exhibit | None = None
     ) -> Measurement:
-        after, before = pick(trial.after).losses, pick(trial.before).losses
-        theirs = [pick(snapshot).losses for snapshot in trial.snapshots]
-        found = mean_interval(after)
+        def losses(snapshot: Snapshot) -> Tensor:
+            return pick(snapshot).losses
+
+        target = trial.targets(lambda s: losses(s).mean().item())
+        margin = self.relative_margin * sum(target) / max(1, len(target))
+        comparison, control, selftest = trial.contrasts(losses, mean_difference, margin)
+        found, before = mean_interval(losses(trial.after)), mean_interval(losses(trial.before))
+        several = len(losses(trial.after)) > 1
         return Measurement(
             name,
             found.value,
             goal,
-            (found.low, found.high) if len(after) > 1 else None,
-            n=len(after),
-            original=mean_interval(before) if len(before) > 1 else None,
-            target=tuple(values.mean().item() for values in theirs),
-            comparison=self._compare(after, theirs),
-            control=self._compare(before, theirs),
+            (found.low, found.high) if several else None,
+            n=len(losses(trial.after)),
+            original=before if several else None,
+            target=target,
+            comparison=comparison,
+            control=control,
+            selftest=selftest,
             exhibit=exhibit,
         )
-
-    def _compare(self, losses: Tensor, references: list[Tensor]) -> Comparison | None:
-        if not references:
-            return None
-        usual = sum(values.mean().item() for values in references) / len(references)
-        return Comparison.of(mean_difference(losses, references), self.relative_margin * usual)
 
 
 def _histograms(trial: Trial) -> Exhibit | None:

@@ -5,15 +5,25 @@ samples are easier than others without any model having seen them. Below one hal
 either: samples pushed too far stand out the other way.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
+from torch import Tensor
 
-from expunge.algebra.statistics import auc, auc_difference, roc
-from expunge.attack import Attack, Scores
+from expunge.algebra.differences import auc_difference
+from expunge.algebra.statistics import auc, roc
+from expunge.attack import Attack
 from expunge.errors import MissingInput
-from expunge.metric import Comparison, Exhibit, Measurement, Metric, Trial
+from expunge.metric import Exhibit, Measurement, Metric, Trial
+from expunge.observing import Snapshot
+
+Pair = tuple[Tensor, Tensor]
+"""Scores of members, and of non-members."""
+
+Curve = tuple[list[float], list[float]]
+
+_MOST = 200  # points: no eye can tell more apart
 
 
 @dataclass(frozen=True)
@@ -29,31 +39,33 @@ class Membership(Metric):
             raise MissingInput(
                 f"the attack {_spoken(self.attack)} makes no sense for a {kind} task"
             )
-        after, before = self.attack.score(trial.after), self.attack.score(trial.before)
-        theirs = [self.attack.score(snapshot) for snapshot in trial.snapshots]
-        found = auc(after.member, after.nonmember)
+        comparison, control, selftest = trial.contrasts(self._scores, auc_difference, self.margin)
+        after, before = self._scores(trial.after), self._scores(trial.before)
+        theirs = [self._scores(snapshot) for snapshot in trial.snapshots]
+        found = auc(*after)
         yield Measurement(
-            f"membership AUC, {_spoken(self.attack)}",
+            self.label,
             found.value,
             "match",
             (found.low, found.high),
-            n=len(after.member),
-            original=auc(before.member, before.nonmember),
-            target=tuple(auc(s.member, s.nonmember).value for s in theirs),
-            comparison=self._compare(after, theirs),
-            control=self._compare(before, theirs),
-            selftest=self._compare(theirs[-1], theirs[:-1]) if theirs else None,
-            note=f"{len(after.member)} members against {len(after.nonmember)} samples of the "
-            f"test set, of the same classes",
+            n=len(after[0]),
+            original=auc(*before),
+            target=tuple(auc(*scores).value for scores in theirs),
+            comparison=comparison,
+            control=control,
+            selftest=selftest,
+            note=f"{len(after[0])} members against {len(after[1])} samples of the test set"
+            + (", of the same classes" if kind == "classification" else ""),
             exhibit=_curves(_spoken(self.attack), before, after, theirs),
         )
 
-    def _compare(self, scores: Scores, references: list[Scores]) -> Comparison | None:
-        if not references:
-            return None
-        pairs = [(s.member, s.nonmember) for s in references]
-        found = auc_difference((scores.member, scores.nonmember), pairs)
-        return Comparison.of(found, self.margin)
+    @property
+    def label(self) -> str:
+        return f"membership AUC, {_spoken(self.attack)}"
+
+    def _scores(self, snapshot: Snapshot) -> Pair:
+        scores = self.attack.score(snapshot)
+        return scores.member, scores.nonmember
 
 
 def _spoken(attack: Attack) -> str:
@@ -63,15 +75,13 @@ def _spoken(attack: Attack) -> str:
     return f"{name} ({settings})" if settings else name
 
 
-def _curves(attack: str, before: Scores, after: Scores, references: list[Scores]) -> Exhibit:
-    curves = {"original": [before], "unlearned": [after]}
+def _curves(attack: str, before: Pair, after: Pair, references: list[Pair]) -> Exhibit:
+    curves = {"original": roc(*before), "unlearned": roc(*after)}
     if references:
-        curves["retrained"] = references
+        curves["retrained"] = _averaged([roc(*scores) for scores in references])
     columns: dict[str, list[float | str]] = {"fpr": [], "tpr": [], "model": []}
-    for name, scores in curves.items():
-        member = torch.cat([s.member for s in scores])
-        nonmember = torch.cat([s.nonmember for s in scores])
-        fpr, tpr = _thinned(*roc(member, nonmember))
+    for name, curve in curves.items():
+        fpr, tpr = _thinned(*curve)
         columns["fpr"] += fpr
         columns["tpr"] += tpr
         columns["model"] += [name] * len(fpr)
@@ -79,8 +89,15 @@ def _curves(attack: str, before: Scores, after: Scores, references: list[Scores]
     return Exhibit("curve", title, columns, x="fpr", y="tpr", by="model")
 
 
-def _thinned(x: list[float], y: list[float], most: int = 200) -> tuple[list[float], list[float]]:
+def _averaged(curves: list[Curve]) -> Curve:
+    """The mean height of several curves: scores of different models must not be pooled."""
+    grid = [i / _MOST for i in range(_MOST + 1)]
+    heights = [[tpr[bisect_right(fpr, x) - 1] for x in grid] for fpr, tpr in curves]
+    return grid, [sum(column) / len(curves) for column in zip(*heights, strict=True)]
+
+
+def _thinned(x: list[float], y: list[float]) -> Curve:
     """No more points than an eye can tell apart; the first and the last stay."""
-    step = -(-len(x) // most)
+    step = -(-len(x) // _MOST)
     chosen = sorted({*range(0, len(x), step), len(x) - 1})
     return [x[i] for i in chosen], [y[i] for i in chosen]

@@ -7,7 +7,7 @@ from markupsafe import Markup, escape
 
 from expunge.algebra.statistics import Interval
 from expunge.auditing import Evidence
-from expunge.judging import PRIMARY
+from expunge.judging import deciding
 from expunge.metric import Comparison, Exhibit, Measurement
 from expunge.reporting.drawing import Row, draw, forest, is_wide
 from expunge.reporting.numbers import number, with_interval
@@ -30,7 +30,7 @@ class Figure:
 
 def figures(evidence: Evidence) -> list[Figure]:
     """The deciding differences first, then every exhibit, then how unlearning went."""
-    primary = PRIMARY[evidence.provenance.kind]
+    primary = deciding(evidence)
     first = [m for m in evidence.measurements if m.name in primary]
     rest = [m for m in evidence.measurements if m.name not in primary]
     traces = evidence.provenance.traces.items()

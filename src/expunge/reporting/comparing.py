@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from expunge.auditing import Evidence
-from expunge.judging import PRIMARY, Verdict
+from expunge.judging import Verdict, deciding
 from expunge.reporting.numbers import duration, number
 from expunge.reporting.rows import Cell, Row, groups
 from expunge.reporting.wording import asked
@@ -66,7 +66,7 @@ def _attempt(place: int, evidence: Evidence, verdict: Verdict) -> Attempt:
         place,
         provenance.method,
         verdict,
-        _first(rows, PRIMARY[provenance.kind]),
+        _first(rows, deciding(evidence)),
         _first(rows, _USEFULNESS),
         "" if provenance.seconds is None else duration(provenance.seconds),
         "" if faster is None else f"{number(faster, 0 if faster >= 10 else 1)}×",  # noqa: RUF001

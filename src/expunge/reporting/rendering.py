@@ -87,7 +87,7 @@ def _chapter(evidence: Evidence, verdict: Verdict, seal: str) -> dict[str, Any]:
         "scaled": any(row.marks for group in rows for row in group.rows),
         "unmeasured": unmeasured(evidence),
         "figures": figures(evidence),
-        "digest": sha256(evidence.to_json().encode()).hexdigest(),
+        "digest": evidence.digest,
         "seal": seal,
     }
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from expunge.algebra.statistics import Interval
 from expunge.auditing import Evidence
-from expunge.judging import PRIMARY, UTILITY
+from expunge.judging import UTILITY, deciding
 from expunge.metric import Comparison, Measurement
 from expunge.reporting.numbers import mean_and_range, parted, typeset
 from expunge.reporting.wording import reading
@@ -61,7 +61,7 @@ class Group:
 def groups(evidence: Evidence) -> list[Group]:
     """What decides, what must not suffer, and what is described only."""
     measured = [m for m in evidence.measurements if m.value is not None]
-    primary = PRIMARY[evidence.provenance.kind]
+    primary = deciding(evidence)
     found = [
         Group("These decide", "They were named before anything was measured.",
               _rows(m for m in measured if m.name in primary), decides=True),
@@ -76,7 +76,7 @@ def groups(evidence: Evidence) -> list[Group]:
 def unmeasured(evidence: Evidence) -> list[tuple[str, str]]:
     """What was not measured, and why: the deciding measurements even if nobody tried."""
     names = [m.name for m in evidence.measurements]
-    absent = [n for n in PRIMARY[evidence.provenance.kind] if n not in names]
+    absent = [n for n in deciding(evidence) if n not in names]
     silent = [m for m in evidence.measurements if m.value is None]
     silent += [evidence.measurement(name) for name in absent]
     return [(m.name, m.note.removeprefix(_UNMEASURED) or m.status) for m in silent]

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from expunge.errors import BatchUnreadable, UnknownName
+from expunge.errors import BatchUnreadable
 from expunge.tasks.task import Answer
 
 AUTO = "auto"
@@ -32,14 +32,14 @@ def _auto(model: nn.Module, call: Callable[[], Tensor]) -> Answer:
         logits = call()
     x = seen.get(logits.numel())
     if x is None or len(x) != len(logits):
-        return Answer(logits, None, _candidates(model))
+        return Answer(logits, None, _candidates(model), AUTO)
     return Answer(logits, x.flatten(1))
 
 
 def _from(model: nn.Module, layer: str, call: Callable[[], Tensor]) -> Answer:
     modules = {name: module for name, module in model.named_modules() if name}
     if layer not in modules:
-        raise UnknownName("layer of this model", layer, modules)
+        return Answer(call(), None, tuple(modules), layer)
     seen: list[Any] = []
     with _hooked([modules[layer]], lambda _module, _args, output: seen.append(output)):
         logits = call()

@@ -1,6 +1,7 @@
 """What a task is: the questions every method and metric asks of a model and a batch."""
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float, Shaped
@@ -19,16 +20,23 @@ class Answer:
     logits: Float[Tensor, "n *c"]
     features: Float[Tensor, "n d"] | None = None  # None: the task's layer is not to be found
     layers: tuple[str, ...] = ()  # the names that could be meant instead
+    layer: str = ""  # the name that was looked for
 
     @property
     def embedding(self) -> Float[Tensor, "n d"]:
         """The features, or MissingInput with the layers that could be named."""
-        if self.features is None:
+        if self.features is not None:
+            return self.features
+        close = get_close_matches(self.layer, self.layers, n=1)
+        if self.layer != "auto":
             raise MissingInput(
-                "features are needed, but the input of the model's last Linear was not to be found",
-                hint=f"pass the task layer=..., one of {list(self.layers)}.",
+                f"features are needed, but no layer of the model is named {self.layer!r}",
+                hint=f"did you mean {close[0]!r}?" if close else f"known: {list(self.layers)}.",
             )
-        return self.features
+        raise MissingInput(
+            "features are needed, but the input of the model's last Linear was not to be found",
+            hint=f"pass the task layer=..., one of {list(self.layers)}.",
+        )
 
 
 @runtime_checkable

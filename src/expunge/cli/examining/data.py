@@ -82,6 +82,8 @@ def _look_at_answers(look: Look, model: nn.Module, batch: Batch) -> None:
         answer = found.attempt(where, lambda: look.task.answer(model, batch))
         if answer is None or any(_wrong_labels(look, answer.logits)):
             return
+        if getattr(look.task, "layer", "auto") != "auto":
+            found.attempt(where, lambda: answer.embedding)
         loss = found.attempt(f"loss on {look.name}", lambda: look.task.loss(model, batch))
     if not is_finite(answer.logits) or (loss is not None and not is_finite(loss)):
         found.add(
