@@ -91,14 +91,14 @@ def mean_difference(
     apart = candidate.double() - torch.stack([*references]).double().mean(0)
     means = torch.stack([values.double().mean() for values in references])
     error = mean_variance(apart) ** 0.5
-    by_samples = _student(apart.mean().item(), error, len(apart) - 1, "samples")
+    by_samples = _student(apart.mean().item(), error, float(len(apart) - 1), "samples")
     return _wider(by_samples, means)
 
 
 def _wider(by_samples: Difference, models: Float[Tensor, " k"]) -> Difference:
     """The wider interval: by samples, or by how much whole retrained models differ."""
     error = models.std().item() * (1 + 1 / len(models)) ** 0.5
-    by_models = _student(by_samples.interval.value, error, len(models) - 1, "models")
+    by_models = _student(by_samples.interval.value, error, float(len(models) - 1), "models")
     return max(by_samples, by_models, key=lambda found: found.interval.high - found.interval.low)
 
 
