@@ -11,6 +11,8 @@ from expunge.metric import Comparison, Measurement
 
 AUC = "membership AUC, threshold (loss)"
 GONE = "test accuracy, removed classes"
+AUC_OF_ONE = f"{AUC}, request r1"  # where another request stands beside it
+LABELS = {"classes": {"labels": [2]}}
 
 SAME = (-0.01, 0.01, 0.9)
 FAR = (0.2, 0.4, 1e-9)
@@ -46,7 +48,7 @@ USEFUL = measured("retain accuracy", goal="higher")
 def made_by(kinds, tier="standard"):
     return Provenance(
         kind=kinds[0] if len(kinds) == 1 else "mixed",
-        targets=tuple({"kind": kind} for kind in kinds),
+        targets=tuple({"kind": kind, **LABELS.get(kind, {})} for kind in kinds),
         counts={"forget": 40},
         tier=tier,
         method="neggrad",
@@ -64,7 +66,8 @@ def made_by(kinds, tier="standard"):
 
 
 def judged(*measurements, kinds=("samples",), tier="standard"):
-    return judge(Evidence(("r1",), (*measurements, USEFUL), made_by(kinds, tier)))
+    names = tuple(f"r{place}" for place, _ in enumerate(kinds, start=1))
+    return judge(Evidence(names, (*measurements, USEFUL), made_by(kinds, tier)))
 
 
 def said(verdict):
@@ -159,9 +162,27 @@ def test_references_that_differ_among_themselves_are_named_as_the_cause():
 
 def test_a_finding_is_not_hidden_by_what_was_not_measured():
     missing = Measurement.missing(GONE, "the test set lacks it")
-    found = judged(measured(AUC, FAR), missing, kinds=("samples", "classes"))
+    found = judged(measured(AUC_OF_ONE, FAR), missing, kinds=("samples", "classes"))
     assert found.word == "residual"
-    assert judged(measured(AUC), missing, kinds=("samples", "classes")).word == "inconclusive"
+    assert (
+        judged(measured(AUC_OF_ONE), missing, kinds=("samples", "classes")).word == "inconclusive"
+    )
+
+
+@pytest.mark.parametrize(("stayed", "word"), [(SAME, "equivalent"), (FAR, "residual")])
+def test_every_request_decides_for_itself(stayed, word):
+    gone, kept = measured(AUC_OF_ONE), measured(f"{AUC}, request r2", stayed)
+    pooled = measured(AUC)
+    assert judged(pooled, gone, kept, kinds=("samples", "samples")).word == word
+    assert judged(pooled, gone, kinds=("samples", "samples")).word == "inconclusive"
+
+
+def test_every_removed_class_decides_for_itself():
+    both = {"kind": "classes", "labels": [1, 2]}
+    made = replace(made_by(("classes",)), targets=(both,))
+    of = [measured(f"test accuracy, removed class {k}", ends) for k, ends in ((1, SAME), (2, FAR))]
+    assert judge(Evidence(("r1",), (measured(GONE), *of, USEFUL), made)).word == "residual"
+    assert judge(Evidence(("r1",), (measured(GONE), USEFUL), made)).word == "inconclusive"
 
 
 def test_a_drop_below_every_reference_is_degraded_where_chance_does_not_explain_it():
@@ -209,32 +230,37 @@ def test_an_unlucky_self_test_does_not_stop_the_audit(selftest):
 
 def test_holm_makes_two_near_misses_of_a_mixed_request_no_finding():
     near = (0.001, 0.3, 0.03)
-    found = judged(measured(AUC, near), measured(GONE, near), kinds=("samples", "classes"))
+    found = judged(measured(AUC_OF_ONE, near), measured(GONE, near), kinds=("samples", "classes"))
     assert found.word == "inconclusive"
     assert judged(measured(AUC, near)).word == "residual"
 
 
 def test_one_of_two_deciding_measurements_is_enough_to_be_residual():
-    found = judged(measured(AUC), measured(GONE, (0.1, 0.3, 0.02)), kinds=("samples", "classes"))
+    found = judged(
+        measured(AUC_OF_ONE), measured(GONE, (0.1, 0.3, 0.02)), kinds=("samples", "classes")
+    )
     assert found.word == "residual"
     assert "p = 0.04 after Holm" in said(found)
     assert AUC not in said(found)
 
 
 def test_a_mixed_request_is_equivalent_only_when_both_are():
-    assert judged(measured(AUC), measured(GONE), kinds=("samples", "classes")).word == "equivalent"
-    half = judged(measured(AUC), measured(GONE, WIDE), kinds=("samples", "classes"))
+    assert (
+        judged(measured(AUC_OF_ONE), measured(GONE), kinds=("samples", "classes")).word
+        == "equivalent"
+    )
+    half = judged(measured(AUC_OF_ONE), measured(GONE, WIDE), kinds=("samples", "classes"))
     assert half.word == "inconclusive"
-    assert judged(measured(AUC), kinds=("samples", "classes")).word == "inconclusive"
+    assert judged(measured(AUC_OF_ONE), kinds=("samples", "classes")).word == "inconclusive"
 
 
 def test_nothing_decides_about_an_attribute_yet():
     found = judged(measured(AUC), kinds=("attribute",))
     assert found.word == "inconclusive"
     assert "decides about an attribute" in said(found)
-    also = judged(measured(AUC), kinds=("samples", "attribute"))
+    also = judged(measured(AUC_OF_ONE), kinds=("samples", "attribute"))
     assert also.word == "inconclusive"
-    assert judged(measured(AUC, FAR), kinds=("samples", "attribute")).word == "residual"
+    assert judged(measured(AUC_OF_ONE, FAR), kinds=("samples", "attribute")).word == "residual"
 
 
 def test_other_measurements_describe_and_do_not_decide():

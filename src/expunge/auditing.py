@@ -4,18 +4,17 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from hashlib import sha256
 from importlib.metadata import version
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import torch
 
 from expunge.attacks.threshold import Threshold
 from expunge.batching import data_digest
 from expunge.ensembles import Reference, References
-from expunge.errors import BadSetting, MissingInput, ModelDoesNotFit, RequestDoesNotFit
+from expunge.errors import MissingInput, ModelDoesNotFit, RequestDoesNotFit
+from expunge.evidence import Evidence, Provenance, Tier, check_names
 from expunge.metric import Measurement, Metric, Trial
 from expunge.metrics.accuracy import Accuracy
 from expunge.metrics.accuracy_gap import AccuracyGap
@@ -31,84 +30,16 @@ from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
 from expunge.request import Attribute, Classes, Samples, Target
 from expunge.retraining import retrain
-from expunge.storing import check_version, digest_tensors
+from expunge.storing import digest_tensors
 from expunge.unlearning import seeded
 
-Tier = Literal["smoke", "standard", "strict"]
+__all__ = ["FEWEST", "REFERENCES", "Evidence", "Provenance", "Tier", "audit", "suite"]
 
 REFERENCES: dict[Tier, int] = {"smoke": 0, "standard": 5, "strict": 20}
 """How many models a tier retrains."""
 
 FEWEST = 3
 """References below which an audit is a smoke test: one to try the audit on, two to compare."""
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """All that made the evidence: whoever repeats it gets the same numbers.
-
-    It has as many fields as there are things to know.
-    """
-
-    kind: str  # samples, classes, attribute, or mixed
-    targets: tuple[dict[str, Any], ...]
-    counts: dict[str, int]
-    tier: Tier
-    method: str
-    settings: dict[str, Any]
-    seed: int | None
-    seconds: float | None
-    notes: tuple[str, ...]
-    traces: dict[str, list[tuple[int, float]]]
-    digests: dict[str, str]
-    reference_seeds: tuple[int, ...]
-    versions: dict[str, str]
-    machine: str
-    audit_seconds: float
-    audited: str = ""  # when, in UTC
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What was measured, and under which circumstances. It is never proof."""
-
-    # JSON has no infinity; pydantic would write null, and null means that nothing is known.
-    __pydantic_config__: ClassVar = {"ser_json_inf_nan": "strings"}
-
-    request_ids: tuple[str, ...]
-    measurements: tuple[Measurement, ...]
-    provenance: Provenance
-    version: int = field(default=1)
-
-    def measurement(self, name: str) -> Measurement:
-        """The measurement of this name, or one that says it was not taken."""
-        found = [m for m in self.measurements if m.name == name]
-        return found[0] if found else Measurement.missing(name, "it was not part of this audit")
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the JSON text: what ``sha256sum`` says of the saved file."""
-        return sha256(self.to_json().encode()).hexdigest()
-
-    def to_json(self) -> str:
-        """The evidence as JSON; `from_json` reads it back."""
-        from pydantic import TypeAdapter  # noqa: PLC0415 - heavy, and needed at the border only
-
-        return TypeAdapter(Evidence).dump_json(self, indent=1).decode()
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> "Evidence":
-        """Read evidence, and refuse what is not evidence."""
-        from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - see to_json
-
-        from expunge.errors import CannotRead  # noqa: PLC0415
-
-        try:
-            found = TypeAdapter(Evidence).validate_json(text)
-        except ValidationError as why:
-            raise CannotRead(f"this is not evidence: {why.errors()[0]['msg']}") from why
-        check_version("this evidence", found.version)
-        return found
 
 
 def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
@@ -148,7 +79,7 @@ def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
             measurements += _measured(metric, trial)
         progress("measure", len(chosen), len(chosen))
         provenance = _provenance(outcome, references, started)
-    _check_names(measurements)
+    check_names(measurements)
     requests = tuple(request.id for request in outcome.split.requests)
     return Evidence(requests, tuple(measurements), provenance)
 
@@ -171,10 +102,10 @@ def suite() -> tuple[Metric, ...]:
 def _trial(
     outcome: Outcome, references: References | None, *, features: bool, progress: Progress
 ) -> Trial:
-    _check_references(outcome, references)
     progress("observe", 0, 2)
     before = snapshot(outcome.before, outcome.split, outcome.task, features=features)
     _check_labels(outcome, before)
+    _check_references(references, before)
     progress("observe", 1, 2)
     after = snapshot(outcome.after, outcome.split, outcome.task, features=features)
     progress("observe", 2, 2)
@@ -183,14 +114,17 @@ def _trial(
     return Trial(outcome, before, after, references)
 
 
-def _check_references(outcome: Outcome, references: References | None) -> None:
-    wanted = outcome.split.forget.indices
+def _check_references(references: References | None, seen: Snapshot) -> None:
+    """References must have been asked about the same samples, or nothing can be compared."""
     for member in () if references is None else references.members:
-        if not torch.equal(member.snapshot.forget.ids, wanted):
-            raise ModelDoesNotFit(
-                f"reference {member.seed} was retrained without another forget set",
-                hint="make references with the split of this outcome: retrain(outcome.split, ...).",
-            )
+        for part in ("forget", "retain", "test"):
+            theirs, ours = getattr(member.snapshot, part), getattr(seen, part)
+            same = torch.equal(theirs.ids, ours.ids) and torch.equal(theirs.labels, ours.labels)
+            if not same or theirs.logits.shape != ours.logits.shape:
+                raise ModelDoesNotFit(
+                    f"reference {member.seed} belongs to another split: its {part} set differs",
+                    hint="make references with this outcome's split: retrain(outcome.split, ...).",
+                )
 
 
 def _check_labels(outcome: Outcome, seen: Snapshot) -> None:
@@ -202,16 +136,6 @@ def _check_labels(outcome: Outcome, seen: Snapshot) -> None:
             f"the request removes the classes {list(split.removed)}, but to the task the "
             f"forgotten samples are of the classes {sorted(found)}",
             hint="split(..., labels=...) must give the labels that the task reads.",
-        )
-
-
-def _check_names(measurements: Sequence[Measurement]) -> None:
-    names = [m.name for m in measurements]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise BadSetting(
-            f"two metrics measure {twice[0]!r}",
-            hint="ask for each metric once: nobody could tell which of the two decides.",
         )
 
 

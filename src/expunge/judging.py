@@ -21,12 +21,13 @@ PRIMARY: dict[str, str] = {
     "samples": "membership AUC, threshold (loss)",
     "classes": "test accuracy, removed classes",
 }
-"""What decides, by what was asked for."""
+"""What decides about a single request, by what it asks for."""
+
+OF_CLASS = "test accuracy, removed class"
+"""What decides about each of several classes."""
 
 LIMITS = {
-    "test accuracy, removed classes": (
-        "; this rests on answers alone, and a class that is only hidden would pass too"
-    ),
+    OF_CLASS: ("; this rests on answers alone, and a class that is only hidden would pass too"),
     "membership AUC, threshold (loss)": (
         "; this rests on one threshold for all samples, and attacks on single samples see more"
     ),
@@ -57,9 +58,23 @@ class Verdict:
 
 
 def deciding(evidence: Evidence) -> tuple[str, ...]:
-    """The measurements that decide about what was asked for; nothing does for an attribute."""
-    kinds = {str(target["kind"]) for target in evidence.provenance.targets}
-    return tuple(name for kind, name in PRIMARY.items() if kind in kinds)
+    """The measurements that decide: one for every request for samples, one for every class.
+
+    Each decides for itself, so that nothing that stayed hides behind something that left.
+    Nothing decides about an attribute.
+    """
+    targets, ids = evidence.provenance.targets, evidence.request_ids
+    classes = sorted({k for target in targets for k in target.get("labels", ())})
+    named = [
+        PRIMARY["samples"] + (f", request {name}" if len(targets) > 1 else "")
+        for target, name in zip(targets, (*ids, *("" for _ in targets)), strict=False)
+        if target["kind"] == "samples"
+    ]
+    alone = len(classes) == 1
+    return (
+        *named,
+        *((PRIMARY["classes"],) if alone else (f"{OF_CLASS} {k}" for k in classes)),
+    )
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -171,8 +186,12 @@ def _too_wide(m: Measurement) -> str:
 def _equal(m: Measurement, c: Comparison) -> str:
     return (
         f"{m.name} is {_apart(c)} the retrained models', and its whole interval ({_span(c)}) lies "
-        f"inside the margin of ±{c.margin:g}; the original lies outside{LIMITS.get(m.name, '')}"
+        f"inside the margin of ±{c.margin:g}; the original lies outside{_limit(m.name)}"
     )
+
+
+def _limit(name: str) -> str:
+    return next((said for known, said in LIMITS.items() if name.startswith(known)), "")
 
 
 def _loss_of_use(m: Measurement) -> str:

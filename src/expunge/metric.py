@@ -2,8 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, TypeVar
+
+from jaxtyping import Int
+from torch import Tensor
 
 from expunge.algebra.differences import Difference, Limit
 from expunge.algebra.statistics import Interval
@@ -116,6 +119,21 @@ class Trial:
     def targets(self, score: Callable[[Snapshot], float]) -> tuple[float, ...]:
         """What each reference scores; nothing where there are none."""
         return tuple(score(snapshot) for snapshot in self.snapshots)
+
+    def about(self, ids: Int[Tensor, " n"]) -> "Trial":
+        """The same trial with only these samples as the forget set."""
+        references = self.references and References(
+            tuple(
+                replace(member, snapshot=member.snapshot.about(ids))
+                for member in self.references.members
+            )
+        )
+        return replace(
+            self,
+            before=self.before.about(ids),
+            after=self.after.about(ids),
+            references=references,
+        )
 
     def contrasts(
         self,

@@ -123,6 +123,18 @@ class Snapshot:
             raise MissingInput(f"the test set has removed classes {self.removed} alone")
         return found
 
+    def about(self, ids: Int[Tensor, " k"]) -> "Snapshot":
+        """The same with only these samples as the forget set."""
+        named = torch.isin(self.forget.ids, ids)
+        return Snapshot(self.forget.only(named), self.retain, self.test, self.removed)
+
+    def only_of(self, label: int) -> Observation:
+        """The test set, where it is of one class."""
+        found = self.test.only(self.test.labels == label)
+        if len(found) == 0:
+            raise MissingInput(f"the test set has no sample of class {label}")
+        return found
+
     def _is_removed(self) -> Tensor:
         if not self.removed:
             raise MissingInput("no class was removed, so the test set is not divided by class")

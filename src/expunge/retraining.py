@@ -108,11 +108,25 @@ def _member(
     model = _trained(split, recipe, seed, shelf)
     seconds = time.perf_counter() - started
     seen = snapshot(model, split, task)
-    digest = digest_tensors(model.state_dict())
+    digest = _digest(digest_tensors(model.state_dict()), seen)
     if shelf is None:
         return Reference(lambda: model, seen, seed, seconds, digest)
     shelf.keep(seed, model, seen, seconds)
     return Reference(partial(_loaded, recipe, shelf.weights(seed)), seen, seed, seconds, digest)
+
+
+def _digest(weights: str, seen: Snapshot) -> str:
+    """Of a reference as it was used: its weights, and what they answered."""
+    return digest_text(weights, digest_tensors(_tensors(seen)))
+
+
+def _tensors(seen: Snapshot) -> dict[str, Tensor]:
+    parts: dict[str, Observation] = {part: getattr(seen, part) for part in _PARTS}
+    return {
+        f"{part}.{name}": getattr(observed, name)
+        for part, observed in parts.items()
+        for name in ("ids", "logits", "labels")
+    }
 
 
 def _trained(split: Split, recipe: Recipe, seed: int, shelf: "_Shelf | None") -> nn.Module:
@@ -131,7 +145,10 @@ def _stream(seed: int) -> int:
 def _loaded(recipe: Recipe, path: Path) -> nn.Module:
     with seeded(0):
         model = recipe.build()
-    model.load_state_dict(load_tensors(path)[0])
+    try:
+        model.load_state_dict(load_tensors(path)[0])
+    except RuntimeError as why:
+        raise CannotRead(f"{path} holds the weights of another model") from why
     return model.eval()
 
 
@@ -172,43 +189,46 @@ class _Shelf:
             return None
         try:
             state, meta = load_tensors(self.weights(seed))
-            seconds = float(meta["seconds"])
+            seconds, weights = float(meta["seconds"]), digest_tensors(state)
+            _check(meta["weights"] == weights, self.weights(seed))
+            load = partial(_loaded, recipe, self.weights(seed))
+            seen = self._read(seed, weights, split, task)
+            if seen is None:
+                seen = snapshot(load(), split, task)
+                self._write(seed, weights, seen)
         except (CannotRead, KeyError) as why:
             log.warning("reference %d is trained again: %s", seed, why)
             return None
-        load = partial(_loaded, recipe, self.weights(seed))
-        seen = self._read(seed, split, task)
-        if seen is None:
-            seen = snapshot(load(), split, task)
-            self._write(seed, seen)
-        return Reference(load, seen, seed, seconds, digest_tensors(state))
+        return Reference(load, seen, seed, seconds, _digest(weights, seen))
 
     def keep(self, seed: int, model: nn.Module, seen: Snapshot, seconds: float) -> None:
-        self._write(seed, seen)
-        meta = {"seconds": json.dumps(seconds)}
+        weights = digest_tensors(model.state_dict())
+        self._write(seed, weights, seen)
+        meta = {"seconds": json.dumps(seconds), "weights": weights}
         save_tensors(self.weights(seed), model.state_dict(), meta)
 
-    def _write(self, seed: int, seen: Snapshot) -> None:
-        tensors: dict[str, Tensor] = {}
-        for part in _PARTS:
-            observed: Observation = getattr(seen, part)
-            tensors |= {
-                f"{part}.ids": observed.ids,
-                f"{part}.logits": observed.logits,
-                f"{part}.labels": observed.labels,
-            }
-        save_tensors(self.answers(seed), tensors)
+    def _write(self, seed: int, weights: str, seen: Snapshot) -> None:
+        tensors = _tensors(seen)
+        meta = {"weights": weights, "answers": digest_tensors(tensors)}
+        save_tensors(self.answers(seed), tensors, meta)
 
-    def _read(self, seed: int, split: Split, task: Task) -> Snapshot | None:
+    def _read(self, seed: int, weights: str, split: Split, task: Task) -> Snapshot | None:
         if not self.answers(seed).exists():
             return None
         try:
-            tensors, _ = load_tensors(self.answers(seed))
+            tensors, meta = load_tensors(self.answers(seed))
+            _check(meta["weights"] == weights, self.answers(seed))
+            _check(meta["answers"] == digest_tensors(tensors), self.answers(seed))
             forget, retain, test = (_observation(tensors, part, task) for part in _PARTS)
         except (CannotRead, KeyError) as why:
             log.warning("reference %d is asked again: %s", seed, why)
             return None
         return Snapshot(forget, retain, test, split.removed)
+
+
+def _check(sound: bool, path: Path) -> None:  # noqa: FBT001 - reads as a sentence
+    if not sound:
+        raise CannotRead(f"{path} was changed after it was written")
 
 
 def _observation(tensors: Mapping[str, Tensor], part: str, task: Task) -> Observation:

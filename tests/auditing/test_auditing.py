@@ -112,7 +112,7 @@ def test_references_of_another_request_are_refused(case):
         case.data("classification", 60, 0), Request(Samples((1, 2))), test=case.split.test
     )
     wrong = retrain(other, case.recipe, task=case.task, seeds=1)
-    with pytest.raises(ModelDoesNotFit, match="another forget set"):
+    with pytest.raises(ModelDoesNotFit, match="another split"):
         audit(case.outcome, references=wrong)
 
 

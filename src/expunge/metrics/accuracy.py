@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from torch import Tensor
@@ -35,12 +36,16 @@ class Accuracy(Metric):
         yield self._one(
             trial, "test accuracy, kept classes", lambda s: s.test_kept, "higher", _per_class(trial)
         )
+        yield self._leaving(trial, "test accuracy, removed classes", lambda s: s.test_removed)
+        for label in trial.after.removed if len(trial.after.removed) > 1 else ():
+            pick = partial(Snapshot.only_of, label=label)  # no class may hide behind another
+            yield self._leaving(trial, f"test accuracy, removed class {label}", pick)
+
+    def _leaving(self, trial: Trial, name: str, pick: Pick) -> Measurement:
         try:
-            yield self._one(
-                trial, "test accuracy, removed classes", lambda s: s.test_removed, "match"
-            )
+            return self._one(trial, name, pick, "match")
         except MissingInput as why:
-            yield Measurement.missing("test accuracy, removed classes", why.fact)
+            return Measurement.missing(name, why.fact)
 
     def _one(
         self, trial: Trial, name: str, pick: Pick, goal: Goal, exhibit: Exhibit | None = None

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from expunge.algebra.differences import auc_difference
@@ -17,6 +18,7 @@ from expunge.attack import Attack
 from expunge.errors import MissingInput
 from expunge.metric import Exhibit, Measurement, Metric, Trial
 from expunge.observing import Snapshot
+from expunge.request import Samples
 
 Pair = tuple[Tensor, Tensor]
 """Scores of members, and of non-members."""
@@ -39,12 +41,22 @@ class Membership(Metric):
             raise MissingInput(
                 f"the attack {_spoken(self.attack)} makes no sense for a {kind} task"
             )
+        yield self._one(trial, self.label)
+        requests = trial.outcome.split.requests
+        for request in requests if len(requests) > 1 else ():
+            if isinstance(
+                request.target, Samples
+            ):  # each decides for itself: none may hide another
+                ids = torch.tensor([*request.target.indices])
+                yield self._one(trial.about(ids), f"{self.label}, request {request.id}")
+
+    def _one(self, trial: Trial, name: str) -> Measurement:
         comparison, control, selftest = trial.contrasts(self._scores, auc_difference, self.margin)
         after, before = self._scores(trial.after), self._scores(trial.before)
         theirs = [self._scores(snapshot) for snapshot in trial.snapshots]
         found = auc(*after)
-        yield Measurement(
-            self.label,
+        return Measurement(
+            name,
             found.value,
             "match",
             (found.low, found.high),
@@ -55,7 +67,7 @@ class Membership(Metric):
             control=control,
             selftest=selftest,
             note=f"{len(after[0])} members against {len(after[1])} samples of the test set"
-            + (", of the same classes" if kind == "classification" else ""),
+            + (", of the same classes" if trial.after.test.kind == "classification" else ""),
             exhibit=_curves(_spoken(self.attack), before, after, theirs),
         )
 
