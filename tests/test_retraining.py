@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 import torch
@@ -270,3 +271,14 @@ def test_a_reference_in_memory_is_the_trained_model_itself():
 def test_a_seed_that_is_named_twice_is_refused():
     with pytest.raises(BadSetting, match="named twice"):
         retrain(parts(), Recipe(build, Fit(epochs=1)), task=TASK, seeds=(3, 3))
+
+
+def test_a_number_beside_the_fit_is_part_of_the_recipe(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    keys = []
+    for epochs in (1, 2):
+        name = f"guest_{epochs}"
+        text = f"EPOCHS = {epochs}\n\n\ndef fit(model, dataset):\n    return model\n"
+        (tmp_path / f"{name}.py").write_text(text)
+        keys.append(Recipe(build, import_module(name).fit).describe()["fit"])
+    assert keys[0] != keys[1]

@@ -11,6 +11,7 @@ from torch.utils.data import TensorDataset
 
 from expunge import Attribute, Classification, Regression, Request, Samples, split
 from expunge.errors import (
+    BadSetting,
     BrokenPromise,
     Diverged,
     MissingInput,
@@ -19,6 +20,9 @@ from expunge.errors import (
     UnknownName,
 )
 from expunge.method import Method
+from expunge.methods.finetune import Finetune
+from expunge.methods.neggrad import NegGrad
+from expunge.methods.random_labels import RandomLabels
 from expunge.unlearning import seeded, unlearn
 
 TASK = Classification()
@@ -201,3 +205,25 @@ def test_a_model_that_cannot_be_copied_says_what_is_in_the_way(what):
     with pytest.raises(ModelDoesNotFit, match="cannot be copied") as why:
         unlearn(model, parts(), Acting(), task=TASK)
     assert "remove tensors with a gradient history, files and locks" in why.value.hint
+
+
+@pytest.mark.parametrize(
+    ("method", "fact"),
+    [
+        (NegGrad(lr=-1.0), "NegGrad got lr = -1.0"),
+        (NegGrad(steps=-3), "NegGrad got steps = -3"),
+        (NegGrad(momentum=float("nan")), "NegGrad got momentum = nan"),
+        (NegGrad(share=7.0), "share is 7.0"),
+        (RandomLabels(share=1.5), "share is 1.5"),
+    ],
+)
+def test_settings_out_of_range_are_refused(method, fact):
+    with pytest.raises(BadSetting, match=fact):
+        unlearn(network(), parts(), method, task=TASK)
+
+
+@pytest.mark.parametrize("method", [NegGrad(), RandomLabels(), Finetune()])
+def test_a_model_that_cannot_learn_is_refused(method):
+    frozen = network().requires_grad_(requires_grad=False)
+    with pytest.raises(ModelDoesNotFit, match="no parameter that may learn"):
+        unlearn(frozen, parts(), method, task=TASK)

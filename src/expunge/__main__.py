@@ -1,6 +1,8 @@
 """``python -m expunge`` and the console script ``expunge``."""
 
+import signal
 import sys
+import traceback
 
 from expunge.errors import ExpungeError
 
@@ -11,15 +13,30 @@ STOPPED = 130
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; a fault that expunge foresaw is told in two lines and ends with 2."""
     given = sys.argv[1:] if arguments is None else arguments
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end is as clean as Ctrl-C
     try:
         _call(given)
     except ExpungeError as why:
-        from expunge.cli.showing import fault  # noqa: PLC0415 - needed when something went wrong
-
-        fault(why, as_json="--json" in given)
-        sys.exit(2)
+        _failed(why, given)
     except KeyboardInterrupt:
         _stopped()
+    except Exception as why:  # noqa: BLE001 - the outermost border: 1 would read as a verdict
+        traceback.print_exc()
+        _failed(_unforeseen(why), given)
+
+
+def _unforeseen(why: Exception) -> ExpungeError:
+    return ExpungeError(
+        f"{type(why).__name__}: {why}",
+        hint="`expunge doctor` tries every part of the project; the traceback is on stderr.",
+    )
+
+
+def _failed(why: ExpungeError, given: list[str]) -> None:
+    from expunge.cli.showing import fault  # noqa: PLC0415 - needed when something went wrong
+
+    fault(why, as_json="--json" in given)
+    sys.exit(2)
 
 
 def _call(given: list[str]) -> None:

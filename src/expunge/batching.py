@@ -28,6 +28,7 @@ _KNOWN_TO_NUMPY = {
     torch.float32,
     torch.float64,
 }
+_PROBES = 256  # samples that stand for a dataset which cannot be digested as a whole
 _WORTH_WORKERS = 32  # batches: below this, starting workers costs more than they save
 
 
@@ -146,9 +147,10 @@ def data_digest(source: Any) -> str:
 
 def _shown(source: Any) -> list[str]:
     """What a few samples hold; where looking twice shows two things, only their form."""
-    probes = torch.linspace(0, len(source) - 1, 16).long().unique().tolist()
+    probes = torch.linspace(0, len(source) - 1, _PROBES).long().unique().tolist()
     once, again = ([repr(mapped(source[i], _content)) for i in probes] for _ in range(2))
-    return once if once == again else [repr(mapped(source[i], _form)) for i in probes]
+    shown = once if once == again else [repr(mapped(source[i], _form)) for i in probes]
+    return [*shown, repr([*getattr(source, "targets", ())])]
 
 
 def _content(leaf: Any) -> Any:

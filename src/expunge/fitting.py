@@ -12,7 +12,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.utils.data import Dataset
 
 from expunge.batching import Batches
-from expunge.errors import CannotRead, Diverged
+from expunge.errors import CannotRead, Diverged, ModelDoesNotFit
 from expunge.observing import device_of
 from expunge.progress import Progress, quiet
 from expunge.splitting import Part
@@ -98,6 +98,11 @@ class Fit:
 
     def _optimizer(self, model: nn.Module) -> Optimizer:
         learning = [p for p in model.parameters() if p.requires_grad]
+        if not learning:
+            raise ModelDoesNotFit(
+                "the model has no parameter that may learn",
+                hint="set requires_grad on the layers that are to be trained.",
+            )
         fused = bool(learning) and all(p.is_floating_point() for p in learning)
         if self.optimizer == "adamw":
             return AdamW(learning, lr=self.lr, weight_decay=self.weight_decay, fused=fused)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from expunge.batching import Batches
-from expunge.errors import Diverged
+from expunge.errors import Diverged, ModelDoesNotFit
 from expunge.progress import Progress, quiet
 from expunge.request import Classes, Samples, Target
 from expunge.storing import as_json
@@ -44,6 +44,17 @@ class Report:
             )
         self.trace("loss", count, value)
         self.progress("unlearn", count, self.total)
+
+
+def learning(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that may change; without any, gradients can change nothing."""
+    found = [p for p in model.parameters() if p.requires_grad]
+    if not found:
+        raise ModelDoesNotFit(
+            "the model has no parameter that may learn",
+            hint="set requires_grad on the layers that may change.",
+        )
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,11 +154,13 @@ def observe(
             kept = (
                 answer.features.float().cpu() if features and answer.features is not None else None
             )
-            seen.append((ids, answer.logits.float().cpu(), task.labels(batch).cpu(), kept))
+            labels = _tensor(task.labels(batch))
+            seen.append((ids, answer.logits.detach().float().cpu(), labels.cpu(), kept))
     if not seen:
         return _nothing(task)
     _check_logits([logits for _, logits, _, _ in seen])
     labels = torch.cat([labels for _, _, labels, _ in seen])
+    _check_classes(task, labels, seen[0][1])
     layer = str(getattr(task, "layer", "features"))
     kept_features = [rows for _, _, _, rows in seen if rows is not None]
     return Observation(
@@ -199,6 +201,27 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def _tensor(labels: object) -> Tensor:
+    if isinstance(labels, Tensor):
+        return labels
+    raise BatchUnreadable(
+        f"the labels of a batch are a {type(labels).__name__}, not a tensor",
+        hint="number the classes from 0, and let the dataset return the numbers.",
+    )
+
+
+def _check_classes(task: Task, labels: Tensor, logits: Tensor) -> None:
+    if task.kind != "classification" or logits.ndim != 2 or labels.ndim != 1:
+        return
+    wrong = labels[(labels < 0) | (labels >= logits.shape[1])]
+    if len(wrong):
+        raise BatchUnreadable(
+            f"{len(wrong)} labels lie outside the model's {logits.shape[1]} classes; "
+            f"the first is {int(wrong[0])}",
+            hint="renumber the labels from 0, or build the model with more classes.",
+        )
+
+
 def _check_logits(logits: list[Tensor]) -> None:
     widths = {tuple(rows.shape[1:]) for rows in logits}
     if len(widths) > 1:
@@ -208,7 +231,7 @@ def _check_logits(logits: list[Tensor]) -> None:
         raise Diverged(
             f"the model answers {broken} of {sum(map(len, logits))} samples with numbers that are "
             f"not finite",
-            hint="the model is broken: unlearn with a smaller learning rate, or check the inputs.",
+            hint="use a smaller learning rate, or a large finite number where a mask is infinite.",
         )
 
 

@@ -1,7 +1,10 @@
 """How a model came to be: build it, fit it."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,6 +40,20 @@ class Recipe:
 
 
 def _account(function: Callable[..., Any]) -> str:
-    """A digest that changes when the function, or a setting that it carries, does."""
+    """A digest that changes when the function, its settings, or the file around it does.
+
+    The file: a function may call another one beside it, or read a number that stands there.
+    """
     told = as_json(function)
-    return digest_json(told if hasattr(function, "describe") else [told, digest_source(function)])
+    if hasattr(function, "describe"):
+        return digest_json(told)
+    return digest_json([told, digest_source(function), _file_of(function)])
+
+
+def _file_of(function: Callable[..., Any]) -> str:
+    inner = function.func if isinstance(function, partial) else function
+    try:
+        path = inspect.getsourcefile(inner if hasattr(inner, "__code__") else type(inner))
+    except TypeError:  # built in
+        return ""
+    return Path(path).read_text(encoding="utf-8") if path and Path(path).is_file() else ""

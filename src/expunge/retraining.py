@@ -89,8 +89,9 @@ def purge(ids: Tensor, train: str, cache: str | Path) -> list[Path]:
         if body["train"] != train:
             continue
         innocent = {int(i) for i in ids} <= set(body["forget"])
-        pattern = "*.answers.safetensors" if innocent else "*"
-        removed += [path for path in sorted(about.parent.glob(pattern)) if forget_file(path)]
+        patterns = ("*.answers.safetensors", ".*.partial") if innocent else ("*", ".*.partial")
+        found = {path for pattern in patterns for path in about.parent.glob(pattern)}
+        removed += [path for path in sorted(found) if forget_file(path)]
         if innocent:
             kept = sorted(set(body["forget"]) - {int(i) for i in ids})
             write_json(about, "references", {"train": train, "forget": kept})

@@ -200,6 +200,11 @@ def _checked_indices(indices: list[int], size: int) -> Tensor:
 
 
 def _of_classes(wanted: list[int], labels: Tensor, size: int) -> Tensor:
+    if len(set(wanted)) < len(wanted):
+        twice, _ = Counter(wanted).most_common(1)[0]
+        raise RequestDoesNotFit(
+            f"the request names class {twice} more than once", hint="name every class once."
+        )
     if len(labels) != size:
         raise RequestDoesNotFit(
             f"{len(labels)} labels were given for {size} training samples",

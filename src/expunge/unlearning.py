@@ -5,13 +5,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import fields
+from math import isfinite
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from expunge.batching import Batches
-from expunge.errors import BrokenPromise, Diverged, ModelDoesNotFit, TargetMismatch
+from expunge.errors import BadSetting, BrokenPromise, Diverged, ModelDoesNotFit, TargetMismatch
 from expunge.method import Case, Method, Report
 from expunge.observing import device_of
 from expunge.outcome import Outcome
@@ -94,6 +96,14 @@ def _check_method(method: Method, split: Split, task: Task) -> None:
                 f"but request {request.id} targets {type(request.target).__name__}",
                 hint="run `expunge methods` to see which method handles what.",
             )
+    for setting in fields(method):
+        value = getattr(method, setting.name)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if number and not (isfinite(value) and value >= 0):
+            raise BadSetting(
+                f"{name} got {setting.name} = {value}",
+                hint="numbers in settings are finite and not negative.",
+            )
     if task.kind not in method.tasks:
         raise TargetMismatch(
             f"{name} serves {' and '.join(method.tasks)}, but the task is {task.kind}",
@@ -113,7 +123,8 @@ def _copied(model: nn.Module) -> nn.Module:
     except (RuntimeError, TypeError) as why:
         raise ModelDoesNotFit(
             f"the model cannot be copied: {why}",
-            hint="remove tensors with a gradient history, files and locks from its attributes.",
+            hint="remove tensors with a gradient history, files and locks from its attributes; use "
+            "torch.nn.utils.parametrizations.weight_norm for the older weight_norm.",
         ) from why
 
 

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from expunge import Ledger
-from expunge.errors import CannotRead, CannotWrite
+from expunge.errors import CannotRead, CannotWrite, LedgerTampered
 
 
 def test_reading_makes_no_file(path):
@@ -172,3 +172,15 @@ def test_a_ledger_that_somebody_else_holds_is_said(filled, monkeypatch, verify):
         with Ledger(filled) as ledger, pytest.raises(CannotWrite, match="locked"):
             ledger.append("note", {})
     verify(filled)
+
+
+@pytest.mark.parametrize("vanish", [Path.unlink, lambda path: path.write_bytes(b"")])
+def test_a_ledger_that_vanished_beside_its_key_is_not_begun_anew(filled, settle, vanish):
+    key = filled.with_name(f"{filled.name}.key")
+    vanish(filled)
+    os.utime(key, (0, 0))  # as it is on the next day
+    with pytest.raises(LedgerTampered, match="missing or empty"), Ledger(filled) as ledger:
+        settle(ledger)
+    key.unlink()
+    with Ledger(filled) as ledger:
+        assert settle(ledger)

@@ -63,7 +63,7 @@ def auc_difference(
         )
         error = (of_members + of_others) ** 0.5
         by_samples = _student(apart_above.mean().item(), error, freedom, "samples")
-    return _wider(by_samples, aucs)
+    return _possible(_wider(by_samples, aucs))
 
 
 def rate_difference(
@@ -79,7 +79,7 @@ def rate_difference(
     rate, n = means.mean().item(), len(candidate)
     exact = clopper_pearson(round(rate * n), n)
     theirs = Interval(rate, min(rate, exact.low), max(rate, exact.high))
-    return _wider(_square_and_add(mean_interval(candidate), theirs), means)
+    return _possible(_wider(_square_and_add(mean_interval(candidate), theirs), means))
 
 
 def mean_difference(
@@ -100,6 +100,12 @@ def _wider(by_samples: Difference, models: Float[Tensor, " k"]) -> Difference:
     error = models.std().item() * (1 + 1 / len(models)) ** 0.5
     by_models = _student(by_samples.interval.value, error, float(len(models) - 1), "models")
     return max(by_samples, by_models, key=lambda found: found.interval.high - found.interval.low)
+
+
+def _possible(found: Difference) -> Difference:
+    """Two shares cannot differ by more than one."""
+    value, low, high = found.interval.value, found.interval.low, found.interval.high
+    return found._replace(interval=Interval(value, max(-1.0, low), min(1.0, high)))
 
 
 def _student(value: float, error: float, freedom: float, limit: Limit) -> Difference:

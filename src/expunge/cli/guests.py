@@ -11,21 +11,8 @@ from typing import Any
 
 from expunge.errors import BadSetting, ExpungeError
 
-FAULTS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    LookupError,
-    NameError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
-"""What code that we did not write may raise."""
+FAULTS = (Exception, SystemExit)
+"""What code that we did not write may raise: anything, and ``sys.exit`` too."""
 
 
 def resolved(address: str) -> Any:

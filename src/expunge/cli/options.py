@@ -36,7 +36,9 @@ Settings = Annotated[
     list[str] | None,
     Option("--set", help="A setting of the method, such as epochs=10.", metavar="KEY=VALUE"),
 ]
-Seed = Annotated[int, Option("--seed", help="The same seed gives the same weights.", min=0)]
+Seed = Annotated[
+    int, Option("--seed", help="The same seed gives the same weights.", min=0, max=2**62)
+]
 TierName = Annotated[
     str,
     Option(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from expunge.auditing import Evidence
@@ -28,21 +29,27 @@ _HEAD = ("expunge", "version")  # what every file of ours begins with
 @contextmanager
 def new_run(runs: Path, name: str) -> Iterator[Path]:
     """Lend a folder that takes its place when all went well, and is gone when not."""
-    folder, beside = runs / name, runs / f".{name}.partial"
+    folder = runs / name
+    _check_first(folder)
+    with _spoken(runs):
+        runs.mkdir(parents=True, exist_ok=True)
+        beside = Path(mkdtemp(prefix=f".{name}.", suffix=".partial", dir=runs))
+    try:
+        yield beside
+        _check_first(folder)  # another run of the same request may have been faster
+        with _spoken(folder):
+            beside.chmod(0o755)
+            beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _check_first(folder: Path) -> None:
     if folder.exists():
         raise CannotWrite(
             f"{folder} exists already: a request is carried out once",
             hint="give the request another --id, or none.",
         )
-    shutil.rmtree(beside, ignore_errors=True)
-    with _spoken(beside):
-        beside.mkdir(parents=True)
-    try:
-        yield beside
-        with _spoken(folder):
-            beside.replace(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 @contextmanager

@@ -41,6 +41,11 @@ class Depth:
         if tier and tier not in tiers:
             raise UnknownName("tier", tier, tiers)
         chosen = next((known for known in tiers if known == tier), keys.tier)
+        if isinstance(keys.seeds, bool) or (isinstance(keys.seeds, int) and keys.seeds < 0):
+            raise BadSetting(
+                f"[audit] seeds is {keys.seeds}, which is no number of models",
+                hint="write how many models are retrained, such as 5, or their seeds: [0, 1, 2].",
+            )
         if tier or keys.seeds is None:
             return cls(chosen, REFERENCES[chosen])
         return cls(chosen, 0 if chosen == "smoke" else keys.seeds)
@@ -49,7 +54,7 @@ class Depth:
 def divided(project: Project, request: Request) -> Split:
     """The project's data, by what must go."""
     labels: Labels = None
-    if isinstance(request.target, Classes) and not hasattr(project.train, "targets"):
+    if isinstance(request.target, Classes):  # as the task reads them: `.targets` may say otherwise
         labels = labels_of(project.train, project.task)
     return split(
         project.train,

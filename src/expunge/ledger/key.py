@@ -3,6 +3,7 @@
 import hmac
 import os
 import secrets
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,6 +13,7 @@ from tempfile import NamedTemporaryFile
 from expunge.errors import BadSetting, CannotRead, CannotWrite
 
 _SIZE = 32  # bytes, as many as a SHA-256 has
+_JUST_NOW = 60  # seconds: another process may be about to lay the ledger
 _LEAST = 16  # bytes: a shorter key could be guessed, and the subjects with it
 
 
@@ -50,6 +52,13 @@ class Key:
         """What tells this key from another and reveals neither; None without a key."""
         key = self.known()
         return None if key is None else sha256(b"expunge ledger key\0" + key).hexdigest()
+
+    def outlived(self, ledger: Path) -> bool:
+        """Whether the key lies beside where its ledger should be, and was not made just now."""
+        beside = ledger.with_name(f"{ledger.name}.key")
+        if not isinstance(self.source, Path) or self.source != beside or not beside.exists():
+            return False
+        return time.time() - beside.stat().st_mtime > _JUST_NOW
 
     def _needed(self) -> bytes:
         key = self.known()

@@ -88,6 +88,7 @@ class Ledger:
         """Make the ledger and its key where there is none, say before long work."""
         with _spoken(self.path, CannotWrite):
             if not self.path.exists() or chain.is_empty(self._connected()):
+                self._check_new()
                 self._open_new()
             chain.check_format(self._connected(), self.path)
 
@@ -96,6 +97,14 @@ class Ledger:
         if self._db is not None:
             self._db.close()
         self._db = None
+
+    def _check_new(self) -> None:
+        """A key beside nothing says that a ledger was here: it must not be begun anew unnoticed."""
+        if self._key.outlived(self.path):
+            raise LedgerTampered(
+                f"{self.path} is missing or empty, but its key is still there: {self._key}",
+                hint="bring the ledger back from a backup; to begin anew, move the key away first.",
+            )
 
     def _open_new(self) -> None:
         _check_place(self.path)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import nn
 from torch.optim import SGD
 
-from expunge.method import Case, Method
+from expunge.method import Case, Method, learning
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,8 @@ class Finetune(Method):
     weight_decay: float = 5e-4  # pull of every weight towards zero
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
-        learning = [p for p in model.parameters() if p.requires_grad]
         optimizer = SGD(
-            learning, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
+            learning(model), lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
         )
         model.train()
         case.report.total = self.epochs * len(case.retain)

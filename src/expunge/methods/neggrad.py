@@ -17,7 +17,8 @@ from math import inf, log
 from torch import nn
 from torch.optim import SGD
 
-from expunge.method import Case, Method
+from expunge.errors import BadSetting
+from expunge.method import Case, Method, learning
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,9 @@ class NegGrad(Method):
     bounded: bool = True  # a sample at chance is not pushed further
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
-        learning = [p for p in model.parameters() if p.requires_grad]
-        optimizer = SGD(learning, lr=self.lr, momentum=self.momentum)
+        if not 0 <= self.share <= 1:
+            raise BadSetting(f"share is {self.share}", hint="it lies between 0 and 1.")
+        optimizer = SGD(learning(model), lr=self.lr, momentum=self.momentum)
         ceiling = _chance(model, case) if self.bounded else inf
         case.report.total = self.steps
         kept = case.retain.endless() if self.share < 1 else repeat(None)

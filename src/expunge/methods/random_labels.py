@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD
 
-from expunge.errors import TargetMismatch
-from expunge.method import Case, Method
+from expunge.errors import BadSetting, TargetMismatch
+from expunge.method import Case, Method, learning
 from expunge.request import Classes
 from expunge.tasks import Kind
 
@@ -37,8 +37,9 @@ class RandomLabels(Method):
     momentum: float = 0.9  # of SGD
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
-        learning = [p for p in model.parameters() if p.requires_grad]
-        optimizer = SGD(learning, lr=self.lr, momentum=self.momentum)
+        if not 0 <= self.share <= 1:
+            raise BadSetting(f"share is {self.share}", hint="it lies between 0 and 1.")
+        optimizer = SGD(learning(model), lr=self.lr, momentum=self.momentum)
         case.report.total = self.steps
         kept = case.retain.endless() if self.share < 1 else repeat(None)
         pairs = zip(_relabelled(model, case), kept, strict=True)

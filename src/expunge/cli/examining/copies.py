@@ -50,7 +50,8 @@ def _prints(name: str, part: Part, task: Task, found: Findings) -> dict[bytes, i
     """A digest of every sample's inputs, and where the first of them is."""
     ids = _looked_at(name, part, found)
     seen: dict[bytes, int] = {}
-    batches = Batches(Part(part.source, ids), BATCH)
+    # Samples of other datasets are read one by one: padding would depend on the batch they are in.
+    batches = Batches(Part(part.source, ids), BATCH if is_resident(part.source) else 1)
     for positions, batch in batches.indexed():
         rows = _rows(leaves(task.inputs(batch)), len(positions))
         for position, row in zip(positions.tolist(), rows, strict=False):
