@@ -170,3 +170,26 @@ def test_nothing_is_entered_under_a_subjects_name(expunge, project):
     expunge(*RUN, "--tier", "smoke", "--subject", "Ada")
     with Ledger(project / "ledger.db") as ledger:
         assert "Ada" not in str([entry.body for entry in ledger])
+
+
+def test_a_run_that_was_never_entered_can_be_entered_later(expunge, ran, project):
+    (project / "ledger.db").unlink()
+    (project / "ledger.db.key").unlink()
+    entered = expunge("ledger", "settle", ran, "--json")
+    assert entered.code == 0
+    seal = entered.body["seal"]
+    assert expunge("ledger", "verify", "--seal", seal[:12]).code == 0
+    assert seal in (ran / "report.html").read_text()
+    again = expunge("ledger", "settle", ran)
+    assert again.code == 2
+    assert "has an entry about" in again.err
+
+
+def test_a_crash_never_reads_like_a_verdict(expunge, ran, monkeypatch):
+    def broken(*_args, **_kwargs):
+        raise ZeroDivisionError("nobody foresaw this")
+
+    monkeypatch.setattr("expunge.judging.judge", broken)
+    ended = expunge("report", ran, "--json")
+    assert ended.code == 2
+    assert "nobody foresaw this" in ended.body["fact"]

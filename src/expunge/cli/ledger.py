@@ -7,6 +7,7 @@ from typer import Argument, Option, Typer
 
 from expunge.cli.options import DEFAULT_CONFIG, AsJson, Config
 from expunge.cli.showing import emit, say, table
+from expunge.errors import CannotWrite
 
 if TYPE_CHECKING:
     from expunge.ledger import Entry, Ledger
@@ -56,6 +57,38 @@ def verify(
         _tell(entry)
     if not sealed:
         say("A cut tail shows only beside a seal: compare with one from a report, by --seal.")
+
+
+@ledger.command()
+def settle(
+    run: Annotated[Path, Argument(help="The folder of a run.", metavar="RUN")],
+    *,
+    subject: Annotated[
+        str, Option("--subject", help="Whose request it is; only a keyed hash is kept.")
+    ] = "",
+    as_json: AsJson = False,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Enter a run that could not be entered when it was made, say because the disk was full."""
+    from expunge.cli.runs import REPORT, read_evidence, request_again  # noqa: PLC0415 - see _opened
+    from expunge.judging import judge  # noqa: PLC0415
+    from expunge.reporting import render  # noqa: PLC0415
+
+    evidence, request = read_evidence(run), request_again(run, subject)
+    verdict = judge(evidence)
+    with _opened(None, config) as book:
+        book.begin()
+        if any(entry.body.get("evidence") == evidence.digest for entry in book):
+            raise CannotWrite(
+                f"the ledger has an entry about {run} already",
+                hint="`expunge ledger show` lists it.",
+            )
+        seal = book.settle(request, evidence, verdict)
+    render(evidence, verdict, seal=seal).save(run / REPORT)
+    if as_json:
+        emit({"request": request.id, "verdict": verdict.word, "seal": seal})
+        return
+    say(f"Request {request.id} is entered as {verdict.word}. Seal: {seal}")
 
 
 def _opened(path: Path | None, config: Path) -> "Ledger":

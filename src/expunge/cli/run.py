@@ -141,7 +141,10 @@ def _settled(
         seal = ledger.settle(request, evidence, verdict)
         render(evidence, verdict, seal=seal).save(folder / REPORT)
     except ExpungeError as why:
-        why.add_note(f"The model, the evidence and the verdict are kept in {folder}.")
+        why.add_note(
+            f"The model, the evidence and the verdict are kept in {folder}; when the cause is "
+            f"mended, `expunge ledger settle {folder}` enters them."
+        )
         raise
     return seal
 

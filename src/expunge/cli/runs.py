@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -12,7 +13,7 @@ from expunge.auditing import Evidence
 from expunge.errors import CannotRead, CannotWrite
 from expunge.judging import Verdict
 from expunge.outcome import Outcome
-from expunge.request import Request, describe
+from expunge.request import Request, Samples, describe
 from expunge.storing import read_json, write_json, write_text
 
 REQUEST, MODEL, EVIDENCE, VERDICT, REPORT = (
@@ -101,6 +102,20 @@ def read_evidence(path: Path) -> Evidence:
             hint="name the folder of a run, or its evidence.json.",
         ) from why
     return Evidence.from_json(text)
+
+
+def request_again(folder: Path, subject: str) -> Request:
+    """The request of a run; whose it is was not kept, and what it names is in the evidence."""
+    body = read_request(folder)
+    due = body["due"]
+    return Request(
+        Samples(()),
+        subject=subject,
+        id=body["id"],
+        received=datetime.fromisoformat(body["received"]),
+        due=due and datetime.fromisoformat(due),
+        reason=body["reason"],
+    )
 
 
 def read_request(folder: Path) -> dict[str, Any]:
