@@ -1,5 +1,6 @@
 """``expunge purge``: remove what caches and runs still hold of forgotten samples."""
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +44,8 @@ def _purged(runs: Path, folder: Path, cache: Path) -> tuple[list[Path], list[Pat
     from expunge.cli.runs import REQUEST, read_request, without  # noqa: PLC0415
     from expunge.retraining import purge  # noqa: PLC0415
 
+    for left in runs.glob(f".{folder.name}.*.partial"):  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
     asked = read_request(folder)
     positions, train = asked["positions"], asked["training data"]
     if not positions:
