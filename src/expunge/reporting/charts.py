@@ -64,7 +64,7 @@ def _said(found: Interval) -> str:
     return with_interval(found.value, found.low, found.high, signed=True)
 
 
-_WHO = {"original": "original", "unlearned": "unlearned", "retrained": "one retrained model"}
+_WHO = {"original": "original", "unlearned": "unlearned", "retrained": "retrained"}
 
 
 def _shown(exhibit: Exhibit, name: str) -> Figure:
