@@ -6,7 +6,7 @@ import torch
 from scipy import special
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import TensorDataset
 
 from expunge import Classes, Classification, MultiLabel, Regression, Request, Samples, split
 from expunge.batching import Batches
@@ -283,23 +283,3 @@ def test_a_model_lives_where_its_first_tensor_lives():
     assert device_of(nn.Linear(2, 3, device="meta")).type == "meta"
     assert device_of(nn.BatchNorm1d(2, affine=False, device="meta")).type == "meta"
     assert device_of(nn.ReLU()).type == "cpu"
-
-
-@pytest.mark.parametrize("label", [-1, 3])
-def test_labels_outside_the_models_classes_are_named(label):
-    labels = torch.tensor([0, 2, label, 1])
-    part = Part.whole(TensorDataset(torch.randn(4, 5), labels))
-    with pytest.raises(BatchUnreadable, match=f"3 classes; the first is {label}"):
-        observe(nn.Linear(5, 3), Batches(part), Classification())
-
-
-def test_labels_that_are_words_are_refused_with_a_hint():
-    class Words(Dataset):
-        def __len__(self):
-            return 3
-
-        def __getitem__(self, index):
-            return torch.randn(5), "cat"
-
-    with pytest.raises(BatchUnreadable, match="not a tensor"):
-        observe(nn.Linear(5, 3), Batches(Part.whole(Words())), Classification())
