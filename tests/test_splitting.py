@@ -258,3 +258,10 @@ def test_samples_that_do_not_tell_their_labels_ask_for_them(rows):
 
 def test_a_tensor_dataset_without_labels_asks_for_them():
     refused(MissingInput, Classes((1,)), train=TensorDataset(torch.zeros(11, 3)))
+
+
+def test_two_requests_of_one_id_are_refused():
+    data = TensorDataset(torch.randn(9, 2), torch.arange(9) % 3)
+    asked = [Request(Samples((k,)), id="same") for k in (1, 2)]
+    with pytest.raises(RequestDoesNotFit, match="two requests have the id 'same'"):
+        split(data, *asked, test=data)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from math import isfinite
 from typing import Any, ClassVar, Literal
 
 from expunge.errors import BadSetting, CannotRead
@@ -90,6 +91,10 @@ def check_names(measurements: Sequence[Measurement]) -> None:
         )
 
 
+def _holds(interval: tuple[float, float], value: float) -> bool:
+    return interval[0] <= value <= interval[1]
+
+
 def _check_sense(evidence: Evidence) -> None:
     """Refuse what no audit writes: a file may have been edited by hand."""
     check_names(evidence.measurements)
@@ -103,7 +108,8 @@ def _check_sense(evidence: Evidence) -> None:
             all(span.low <= span.value <= span.high for span in spans)
             and all(0 <= c.p <= 1 for c in compared)
             and len({c.margin for c in compared}) <= 1
-            and (m.value is None or m.value - m.value == 0)
+            and (m.value is None or isfinite(m.value))
+            and (m.value is None or m.interval is None or _holds(m.interval, m.value))
         )
         if not sensible:
             raise CannotRead(

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
+from math import isfinite
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,7 +38,7 @@ class Report:
     def step(self, loss: Tensor) -> None:
         """Count one optimizer step; a loss that is not finite ends the run and says where."""
         count, value = len(self.traces.get("loss", ())) + 1, loss.item()
-        if value - value != 0:
+        if not isfinite(value):
             raise Diverged(
                 f"the loss is {value} at step {count}; the original model is untouched",
                 hint="use a smaller learning rate, or fewer steps.",

@@ -87,6 +87,14 @@ class Measurement:
         """A number that could not be measured, and why."""
         return cls(name, None, status="not measured", note=f"not measured: {why}")
 
+    @classmethod
+    def attempt(cls, name: str, take: Callable[[], "Measurement"]) -> "Measurement":
+        """One of several numbers: where it cannot be taken, the others still can."""
+        try:
+            return take()
+        except MissingInput as why:
+            return cls.missing(name, why.fact)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trial:

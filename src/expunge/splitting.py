@@ -95,6 +95,7 @@ def split(
     _check_data(train, test)
     if not requests:
         raise MissingInput("no request was given", hint="split(train, Request(...), test=test).")
+    _check_ids(requests)
     chosen = torch.zeros(len(train), dtype=torch.bool)
     for request in requests:
         chosen[_positions(request.target, train, labels)] = True
@@ -231,6 +232,15 @@ def _check_data(train: Data, test: Data) -> None:
             raise MissingInput(
                 f"{name} has no samples", hint="check the path or the filter that it was made with."
             )
+
+
+def _check_ids(requests: Sequence[Request]) -> None:
+    twice = [name for name, count in Counter(r.id for r in requests).items() if count > 1]
+    if twice:
+        raise RequestDoesNotFit(
+            f"two requests have the id {twice[0]!r}",
+            hint="give every request an id of its own, so that each can be answered for.",
+        )
 
 
 def _check_sizes(requests: tuple[Request, ...], forget: Tensor, retain: Tensor) -> None:

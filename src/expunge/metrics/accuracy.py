@@ -9,7 +9,6 @@ from torch import Tensor
 
 from expunge.algebra.differences import mean_difference, rate_difference
 from expunge.algebra.statistics import mean_interval
-from expunge.errors import MissingInput
 from expunge.metric import Exhibit, Goal, Measurement, Metric, Trial
 from expunge.observing import Observation, Snapshot
 from expunge.tasks import Kind
@@ -42,10 +41,7 @@ class Accuracy(Metric):
             yield self._leaving(trial, f"test accuracy, removed class {label}", pick)
 
     def _leaving(self, trial: Trial, name: str, pick: Pick) -> Measurement:
-        try:
-            return self._one(trial, name, pick, "match")
-        except MissingInput as why:
-            return Measurement.missing(name, why.fact)
+        return Measurement.attempt(name, lambda: self._one(trial, name, pick, "match"))
 
     def _one(
         self, trial: Trial, name: str, pick: Pick, goal: Goal, exhibit: Exhibit | None = None

@@ -41,14 +41,18 @@ class Membership(Metric):
             raise MissingInput(
                 f"the attack {_spoken(self.attack)} makes no sense for a {kind} task"
             )
-        yield self._one(trial, self.label)
+        yield self._tried(trial, self.label)
         requests = trial.outcome.split.requests
         for request in requests if len(requests) > 1 else ():
-            if isinstance(
-                request.target, Samples
-            ):  # each decides for itself: none may hide another
-                ids = torch.tensor([*request.target.indices])
-                yield self._one(trial.about(ids), f"{self.label}, request {request.id}")
+            match request.target:  # each decides for itself: none may hide behind another
+                case Samples(indices):
+                    about = trial.about(torch.tensor([*indices]))
+                    yield self._tried(about, f"{self.label}, request {request.id}")
+                case _:
+                    continue
+
+    def _tried(self, trial: Trial, name: str) -> Measurement:
+        return Measurement.attempt(name, lambda: self._one(trial, name))
 
     def _one(self, trial: Trial, name: str) -> Measurement:
         comparison, control, selftest = trial.contrasts(self._scores, auc_difference, self.margin)

@@ -36,6 +36,8 @@ _READINGS = {
     "that are answered correctly.",
     "test accuracy, removed classes": "Share of unseen samples of the removed classes that are "
     "still given their old class.",
+    "test accuracy, removed class": "Share of unseen samples of this class that are still "
+    "recognised.",
     "forget accuracy gap": "Accuracy less the retrained models', on the forgotten samples.",
     "retain accuracy gap": "Accuracy less the retrained models', on the samples that stay.",
     "test accuracy gap": "Accuracy less the retrained models', on unseen samples.",
