@@ -152,7 +152,7 @@ def _timed(work: Callable[[], object]) -> float:
 def _command(*arguments: str) -> float:
     def run() -> None:
         command = [sys.executable, *arguments]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - our own
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
     return _timed(run)
 
@@ -166,7 +166,7 @@ def imports(repeats: int) -> Row:
     )
     command = [sys.executable, "-c", use]
     seconds = [
-        float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)  # noqa: S603 - our own
+        float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         for _ in range(repeats)
     ]
     extra = statistics.median(seconds)

@@ -18,11 +18,15 @@ from expunge.evidence import Evidence, Provenance, Tier, check_names
 from expunge.metric import Measurement, Metric, Trial
 from expunge.metrics.accuracy import Accuracy
 from expunge.metrics.accuracy_gap import AccuracyGap
+from expunge.metrics.attribution import Attribution
 from expunge.metrics.aus import Aus
 from expunge.metrics.cost import Cost
 from expunge.metrics.divergence import Divergence
+from expunge.metrics.feature_space import FeatureSpace
+from expunge.metrics.forget_flow import ForgetFlow
 from expunge.metrics.loss import Loss
 from expunge.metrics.membership import Membership
+from expunge.metrics.probe import Probe
 from expunge.metrics.weight_distance import WeightDistance
 from expunge.observing import Snapshot, device_of, snapshot
 from expunge.outcome import Outcome
@@ -94,6 +98,10 @@ def suite() -> tuple[Metric, ...]:
         Aus(),
         Loss(),
         Divergence(),
+        Probe(),
+        ForgetFlow(),
+        FeatureSpace(),
+        Attribution(),
         WeightDistance(),
         Cost(),
     )

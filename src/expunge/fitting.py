@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from expunge.batching import Batches
 from expunge.errors import CannotRead, Diverged, ModelDoesNotFit
 from expunge.observing import device_of
+from expunge.precision import bf16_pays, channels_last, half
 from expunge.progress import Progress, quiet
 from expunge.splitting import Part
 from expunge.storing import (
@@ -55,15 +56,16 @@ class Fit:
         """Train ``model`` in place and return it in eval mode."""
         part = dataset if isinstance(dataset, Part) else Part.whole(dataset)  # type: ignore[arg-type]
         batches = Batches(part, self.batch, shuffle=True, device=device_of(model))
+        halved = self.precision == "bf16" or (self.precision == "auto" and bf16_pays(model))
+        model = channels_last(model) if halved else model
         optimizer = self._optimizer(model)
-        half = self.precision == "bf16" or (self.precision == "auto" and bf16_pays(model))
         run = "" if self.checkpoint is None else self._run(model, part)
         first = self._resumed(model, optimizer, run)
         model.train()
         for epoch in range(first, self.epochs):
             for step, batch in enumerate(batches, epoch * len(batches)):
                 share = step / (self.epochs * len(batches))
-                self._descend(model, batch, optimizer, share=share, half=half)
+                self._descend(model, batch, optimizer, share=share, halved=halved)
             self._keep(model, optimizer, run, epoch + 1)
             self.progress("train", epoch + 1, self.epochs)
         if self.checkpoint is not None:
@@ -78,12 +80,12 @@ class Fit:
         }
 
     def _descend(
-        self, model: nn.Module, batch: Batch, optimizer: Optimizer, *, share: float, half: bool
+        self, model: nn.Module, batch: Batch, optimizer: Optimizer, *, share: float, halved: bool
     ) -> None:
         for group in optimizer.param_groups:
             group["lr"] = self.lr * _rate(self.schedule, share)
         batch = batch if self.augment is None else self.augment(batch)
-        with torch.autocast(device_of(model).type, torch.bfloat16, enabled=half):
+        with half(model, enabled=halved):
             loss = self.task.loss(model, batch).mean()
             if self.penalty is not None:
                 loss = loss + self.penalty(model, batch)
@@ -147,14 +149,6 @@ class Fit:
         """What makes this run: its settings, its samples, and where weights and chance start."""
         start = {"rng": torch.get_rng_state(), "ids": part.indices} | model.state_dict()
         return digest_json([self.describe(), digest_tensors(start)])
-
-
-def bf16_pays(model: nn.Module) -> bool:
-    """Whether half precision saves time: on a GPU, or for convolutions on a CPU that has it."""
-    if device_of(model).type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    wide = any(isinstance(m, nn.Conv2d) and m.out_channels >= 16 for m in model.modules())
-    return wide and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - no public name
 
 
 def _rate(schedule: str, share: float) -> float:

@@ -77,6 +77,7 @@ class Method(ABC):
     handles: ClassVar[tuple[type[Target], ...]] = (Samples, Classes)
     tasks: ClassVar[tuple[Kind, ...]] = ("classification", "multilabel", "regression")
     reshapes: ClassVar[bool] = False  # True: parameters may change their names or shapes
+    half: ClassVar[bool] = False  # True: its passes bear bf16, where that saves time
 
     @abstractmethod
     def forget(self, model: nn.Module, case: Case) -> nn.Module:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 Goal = Literal["lower", "higher", "match"]
 Status = Literal["ok", "not measured", "insufficient"]
-Picture = Literal["curve", "bars", "table", "matrix", "points"]
+Picture = Literal["curve", "bars", "table", "matrix", "points", "pictures"]
 
 
 @dataclass(frozen=True, slots=True)

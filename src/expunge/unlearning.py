@@ -17,6 +17,7 @@ from expunge.errors import BadSetting, BrokenPromise, Diverged, ModelDoesNotFit,
 from expunge.method import Case, Method, Report
 from expunge.observing import device_of
 from expunge.outcome import Outcome
+from expunge.precision import bf16_pays, channels_last, half
 from expunge.progress import Progress, quiet
 from expunge.request import Attribute
 from expunge.splitting import Part, Split
@@ -38,8 +39,9 @@ def unlearn(
     """
     _check_method(method, split, task)
     after, device = _copied(model), device_of(model)
-    report = Report(progress)
-    with seeded(seed), torch.enable_grad():
+    report, halved = Report(progress), method.half and bf16_pays(after)
+    after = channels_last(after) if halved else after
+    with seeded(seed), torch.enable_grad(), half(after, enabled=halved):
         case = _case(split, task, device, report)
         warm()
         start = time.perf_counter()

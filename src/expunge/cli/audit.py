@@ -14,6 +14,7 @@ from expunge.cli.options import (
     Property,
     Strict,
     TierName,
+    WithSamples,
 )
 from expunge.cli.requesting import request_of, target_of
 from expunge.cli.showing import emit, progressing, say
@@ -41,6 +42,7 @@ def audit(  # noqa: PLR0913 - one parameter an option
     ] = None,
     tier: TierName = "",
     strict: Strict = False,
+    with_samples: WithSamples = False,
     as_json: AsJson = False,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
@@ -54,7 +56,7 @@ def audit(  # noqa: PLR0913 - one parameter an option
     from expunge.cli.steps import Depth, ending, why_no_references  # noqa: PLC0415
 
     with opened(config) as project:
-        depth = Depth.of(project, tier)
+        depth = Depth.of(project, tier, with_samples=with_samples)
         evidence, verdict = _audited(project, request, (before, after), depth)
         silence = why_no_references(project, request, depth)
     report = None if out is None else _kept(out, evidence, verdict)
@@ -78,7 +80,7 @@ def _audited(
     with progressing() as progress:
         outcome = Outcome.of(before, after, parts, task=project.task)
         references = steps.references_of(project, parts, depth, progress)
-        return steps.judged(project, outcome, references, depth.tier, progress)
+        return steps.judged(outcome, references, depth, progress)
 
 
 def _kept(out: Path, evidence: "Evidence", verdict: "Verdict") -> Path:

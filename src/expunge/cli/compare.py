@@ -16,6 +16,7 @@ from expunge.cli.options import (
     Settings,
     Strict,
     TierName,
+    WithSamples,
 )
 from expunge.cli.requesting import request_of, target_of
 from expunge.cli.settings import parsed
@@ -44,6 +45,7 @@ def compare(  # noqa: PLR0913 - one parameter an option
     seed: Seed = 0,
     tier: TierName = "",
     strict: Strict = False,
+    with_samples: WithSamples = False,
     as_json: AsJson = False,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
@@ -60,7 +62,7 @@ def compare(  # noqa: PLR0913 - one parameter an option
 
     plan = {name: settings_for(name, texts, names) for name in names}
     with opened(config) as project:
-        depth = Depth.of(project, tier)
+        depth = Depth.of(project, tier, with_samples=with_samples)
         cases = _tried(project, request, plan, depth, seed)
         silence = why_no_references(project, request, depth)
     if out is not None:
@@ -100,7 +102,4 @@ def _tried(
             for method in methods
         ]
         references = steps.references_of(project, parts, depth, progress)
-        return [
-            (*steps.judged(project, outcome, references, depth.tier, progress), "")
-            for outcome in outcomes
-        ]
+        return [(*steps.judged(outcome, references, depth, progress), "") for outcome in outcomes]

@@ -48,5 +48,12 @@ TierName = Annotated[
     ),
 ]
 Strict = Annotated[bool, Option("--strict", help="End with 1 on an inconclusive verdict too.")]
+WithSamples = Annotated[
+    bool,
+    Option(
+        "--with-samples",
+        help="Put pictures of a few samples into the evidence and the report; else none is there.",
+    ),
+]
 
 DEFAULT_CONFIG = Path("expunge.toml")

@@ -17,6 +17,7 @@ from expunge.cli.options import (
     Settings,
     Strict,
     TierName,
+    WithSamples,
 )
 from expunge.cli.requesting import dated, request_of, target_of
 from expunge.cli.settings import parsed
@@ -64,6 +65,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     seed: Seed = 0,
     tier: TierName = "",
     strict: Strict = False,
+    with_samples: WithSamples = False,
     as_json: AsJson = False,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
@@ -76,7 +78,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     from expunge.cli.steps import Depth, ending, why_no_references  # noqa: PLC0415
 
     with opened(config) as project, progressing() as progress:
-        depth = Depth.of(project, tier)
+        depth = Depth.of(project, tier, with_samples=with_samples)
         unlearned = _ready(project, request, (method, texts, seed), progress)
         folder = project.place(project.keys.folders.runs) / request.id
         with _ledger(project) as ledger:
@@ -125,7 +127,7 @@ def _carried_out(
     with runs.new_run(project.place(project.keys.folders.runs), request.id) as folder:
         outcome = unlearned()
         references = steps.references_of(project, outcome.split, depth, progress)
-        evidence, verdict = steps.judged(project, outcome, references, depth.tier, progress)
+        evidence, verdict = steps.judged(outcome, references, depth, progress)
         runs.keep(folder, request, outcome, evidence, verdict)
     return evidence, verdict
 

@@ -1,13 +1,13 @@
 """The steps that several commands take: split, unlearn, retrain, audit, judge."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import get_args
+from dataclasses import dataclass, fields, replace
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
-from expunge.auditing import REFERENCES, Evidence, Tier, audit
+from expunge.auditing import REFERENCES, Evidence, Tier, audit, suite
 from expunge.batching import Batches
 from expunge.catalogue import find
 from expunge.cli.project import Project
@@ -16,6 +16,7 @@ from expunge.ensembles import References
 from expunge.errors import BadSetting, UnknownName
 from expunge.judging import Verdict, judge
 from expunge.method import Method
+from expunge.metric import Metric
 from expunge.observing import BATCH
 from expunge.outcome import Outcome
 from expunge.progress import Progress
@@ -28,13 +29,14 @@ from expunge.tasks import Task
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How much evidence is wanted: a tier, and how many references or which seeds."""
+    """How much evidence is wanted: a tier, how many references or which seeds, which metrics."""
 
     tier: Tier
     seeds: int | tuple[int, ...]
+    metrics: tuple[Metric, ...] | None = None  # None: all that have a place
 
     @classmethod
-    def of(cls, project: Project, tier: str) -> "Depth":
+    def of(cls, project: Project, tier: str, *, with_samples: bool = False) -> "Depth":
         """What the command line asks for; where it is silent, what the project says."""
         keys = project.keys.audit
         tiers: tuple[Tier, ...] = get_args(Tier)
@@ -46,9 +48,29 @@ class Depth:
                 f"[audit] seeds is {keys.seeds}, which is no number of models",
                 hint="write how many models are retrained, such as 5, or their seeds: [0, 1, 2].",
             )
+        metrics = _metrics(project, with_samples=with_samples)
         if tier or keys.seeds is None:
-            return cls(chosen, REFERENCES[chosen])
-        return cls(chosen, 0 if chosen == "smoke" else keys.seeds)
+            return cls(chosen, REFERENCES[chosen], metrics)
+        return cls(chosen, 0 if chosen == "smoke" else keys.seeds, metrics)
+
+
+def _metrics(project: Project, *, with_samples: bool) -> tuple[Metric, ...] | None:
+    """What the project measures; where samples may be shown, whoever can show them does."""
+    chosen = project.metrics()
+    if not with_samples:
+        return None if chosen is None else tuple(chosen)
+    asked = [(metric, _shows(metric)) for metric in (suite() if chosen is None else chosen)]
+    if not any(shows for _, shows in asked):
+        raise BadSetting(
+            "--with-samples was given, but no metric of this audit can show samples",
+            hint='add "attribution" to [audit] metrics in expunge.toml.',
+        )
+    change: dict[str, Any] = {"with_samples": True}
+    return tuple(replace(m, **change) if shows else m for m, shows in asked)
+
+
+def _shows(metric: Metric) -> bool:
+    return any(item.name == "with_samples" for item in fields(metric))
 
 
 def divided(project: Project, request: Request) -> Split:
@@ -114,15 +136,14 @@ def references_of(
 
 
 def judged(
-    project: Project,
     outcome: Outcome,
     references: References | None,
-    tier: Tier,
+    depth: Depth,
     progress: Progress,
 ) -> tuple[Evidence, Verdict]:
     """Audit an outcome, and read the evidence."""
     evidence = audit(
-        outcome, project.metrics(), tier=tier, references=references, progress=progress
+        outcome, depth.metrics, tier=depth.tier, references=references, progress=progress
     )
     return evidence, judge(evidence)
 

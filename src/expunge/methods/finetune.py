@@ -6,6 +6,7 @@ samples pass through.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 from torch.optim import SGD
@@ -16,6 +17,8 @@ from expunge.method import Case, Method, learning
 @dataclass(frozen=True)
 class Finetune(Method):
     """Keep training on the retain set."""
+
+    half: ClassVar[bool] = True
 
     epochs: int = 5  # passes over the retain set
     lr: float = 0.05  # learning rate of SGD, constant

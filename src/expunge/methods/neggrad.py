@@ -13,6 +13,7 @@ frozen: its statistics are not to be taken from what must go.
 from dataclasses import dataclass
 from itertools import repeat
 from math import inf, log
+from typing import ClassVar
 
 from torch import nn
 from torch.optim import SGD
@@ -24,6 +25,8 @@ from expunge.method import Case, Method, learning
 @dataclass(frozen=True)
 class NegGrad(Method):
     """Gradient ascent on what must go, held back by descent on what remains."""
+
+    half: ClassVar[bool] = True
 
     steps: int = 100  # optimizer steps, whatever the size of the forget set
     lr: float = 0.02  # learning rate of SGD, constant

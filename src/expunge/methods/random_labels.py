@@ -30,6 +30,7 @@ class RandomLabels(Method):
     """Train the forget set towards wrong labels, and the retain set towards its own."""
 
     tasks: ClassVar[tuple[Kind, ...]] = ("classification",)
+    half: ClassVar[bool] = True
 
     steps: int = 100  # optimizer steps, whatever the size of the forget set
     lr: float = 0.02  # learning rate of SGD, constant

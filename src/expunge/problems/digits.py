@@ -4,11 +4,15 @@ The test set is nearly half of the data, because the verdict on a class rests on
 of that class alone: eighty are the fewest that can show five points of accuracy.
 """
 
+from functools import partial
+from typing import Literal
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from expunge.fitting import Fit
+from expunge.problems.networks import mlp, small_cnn
 from expunge.problems.problem import Problem
 from expunge.recipe import Recipe
 from expunge.tasks import Classification
@@ -17,27 +21,24 @@ PIXELS, CLASSES = 64, 10
 _TRAIN, _VALIDATION = 800, 197
 
 
-def digits(*, epochs: int = 40, width: int = 128) -> Problem:
-    """A two-layer perceptron on the digits, by stochastic gradient descent."""
+def digits(
+    *, network: Literal["mlp", "cnn"] = "mlp", epochs: int = 40, width: int = 128
+) -> Problem:
+    """A two-layer perceptron or a small convolutional network on the digits, by plain SGD."""
     x, y = _data()
     held_out = _TRAIN + _VALIDATION
-
-    def build() -> nn.Module:
-        return nn.Sequential(
-            nn.Linear(PIXELS, width),
-            nn.ReLU(),
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Linear(width, CLASSES),
-        )
-
-    fit = Fit(epochs=epochs, lr=0.1, batch=50)
+    if network == "cnn":
+        x = x.view(-1, 1, 8, 8)
+        recipe = Recipe(partial(small_cnn, depth=2), Fit(epochs=20, lr=0.1, batch=50), "digits-cnn")
+    else:
+        build = partial(mlp, inputs=PIXELS, width=width, classes=CLASSES)
+        recipe = Recipe(build, Fit(epochs=epochs, lr=0.1, batch=50), f"digits-mlp-{width}")
     return Problem(
         train=TensorDataset(x[:_TRAIN], y[:_TRAIN]),
         test=TensorDataset(x[held_out:], y[held_out:]),
         validation=TensorDataset(x[_TRAIN:held_out], y[_TRAIN:held_out]),
         task=Classification(),
-        recipe=Recipe(build, fit, name=f"digits-mlp-{width}"),
+        recipe=recipe,
     )
 
 

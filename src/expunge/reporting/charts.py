@@ -9,8 +9,9 @@ from expunge.algebra.statistics import Interval
 from expunge.auditing import Evidence
 from expunge.judging import deciding
 from expunge.metric import Comparison, Exhibit, Measurement
-from expunge.reporting.drawing import Row, draw, forest, is_wide
+from expunge.reporting.drawing import Row, draw, forest, is_wide, panel_of
 from expunge.reporting.numbers import number, with_interval
+from expunge.reporting.pictures import heat_maps, pictured
 from expunge.reporting.svg import svg
 from expunge.reporting.wording import caption
 
@@ -71,6 +72,10 @@ def _shown(exhibit: Exhibit, name: str) -> Figure:
     told = f"From: {name}. {caption(exhibit)}".strip()
     if exhibit.kind == "table":
         return Figure(exhibit.title, tabulated(exhibit), told, wide=True)
+    if exhibit.kind == "pictures":
+        return Figure(exhibit.title, pictured(exhibit), told, wide=True)
+    if exhibit.kind == "matrix" and panel_of(exhibit):
+        return Figure(exhibit.title, heat_maps(exhibit), told, wide=True)
     return Figure(exhibit.title, svg(draw(exhibit), _alt(exhibit)), told, is_wide(exhibit))
 
 

@@ -17,17 +17,21 @@ ACCENT, GREY, DARK, BAND = "#1f5fa8", "#9aa1ab", "#2b3038", "#d9e6f5"
 NARROW, WIDE = 430, 900
 
 _COLOURS = {"original": GREY, "unlearned": ACCENT, "retrained": DARK,
-            "forgotten": ACCENT, "unseen": GREY}  # fmt: skip
+            "forgotten": ACCENT, "unseen": GREY, "kept": GREY}  # fmt: skip
 _DASHES = {"original": [5, 3], "retrained": [1.5, 2.5]}
-_SHAPES = {"original": "square", "unlearned": "diamond", "retrained": "circle"}
+_SHAPES = {"original": "square", "unlearned": "diamond", "retrained": "circle",
+           "forgotten": "diamond"}  # fmt: skip
 _SPARE = ("#1f5fa8", "#9aa1ab", "#2b3038", "#735400", "#7d3b8c", "#1d6b3f")
 _AXES = {
     "fpr": "unseen samples flagged by mistake",
     "loss": "loss of a sample; a bar starts at its label",
+    "model": "",  # names of models and of classes speak for themselves
+    "true class and model": "",
 }
 _HEIGHTS = {"tpr": "forgotten samples recognised", "share": "share of samples"}
 _RATES = {"accuracy", "share", "tpr"}
 _CROWDED = 12  # more groups of bars than this need the whole width
+_AXIS, _GAP = 60, 24  # what an axis takes, and what lies between panels
 _THRONG = 40  # more than this are points, or nobody could tell one bar from another
 
 Row = dict[str, Any]
@@ -43,7 +47,7 @@ def draw(exhibit: Exhibit) -> Chart:
             return _curve(exhibit, rows, width)
         case "bars":
             return _bars(exhibit, rows, width)
-        case "points" | "table":
+        case "points" | "table" | "pictures":
             return _points(exhibit, rows, width)
         case "matrix":
             return _matrix(exhibit, rows, width)
@@ -52,7 +56,9 @@ def draw(exhibit: Exhibit) -> Chart:
 def is_wide(exhibit: Exhibit) -> bool:
     """Whether a picture needs the whole width of the page."""
     places = set(exhibit.columns.get(exhibit.x, ()))
-    return exhibit.kind in {"bars", "matrix"} and len(places) > _CROWDED and not panel_of(exhibit)
+    if panel_of(exhibit):
+        return exhibit.kind == "points"
+    return exhibit.kind in {"bars", "matrix"} and len(places) > _CROWDED
 
 
 def panel_of(exhibit: Exhibit) -> str:
@@ -123,12 +129,15 @@ def _bars(exhibit: Exhibit, rows: list[Row], width: int) -> Chart:
     if not panel:
         return _sized(bars, width, 260)
     order = list(dict.fromkeys(row["panel"] for row in rows))
-    header = alt.Header(title=None, labelOrient="top", labelAnchor="start", labelColor=INK,
-                        labelFontWeight="bold", labelPadding=4)  # fmt: skip
-    facet = alt.Row("panel:N", sort=order, header=header)
+    facet = alt.Row("panel:N", sort=order, header=_header())
     bars = bars.encode(y=_y(exhibit, 3).title(exhibit.y))
     panels: Chart = bars.properties(width=width - 50, height=72).facet(row=facet, spacing=14)
     return panels
+
+
+def _header() -> alt.Header:
+    return alt.Header(title=None, labelOrient="top", labelAnchor="start", labelColor=INK,
+                      labelFontWeight="bold", labelPadding=4)  # fmt: skip
 
 
 def _sized(chart: Any, width: int, height: int) -> Chart:
@@ -146,30 +155,51 @@ def _points(exhibit: Exhibit, rows: list[Row], width: int) -> Chart:
     if not exhibit.by:
         return _sized(points.encode(color=alt.value(ACCENT)), width, 280)
     shapes = alt.Shape("by:N", title=None, scale=_scale(names, ["circle"], _SHAPES))
-    return _sized(points.encode(color=_coloured("by", names), shape=shapes), width, 280)
+    points = points.encode(color=_coloured("by", names), shape=shapes)
+    return _side_by_side(points, rows) if panel_of(exhibit) else _sized(points, width, 280)
+
+
+def _side_by_side(points: alt.Chart, rows: list[Row]) -> Chart:
+    """One cloud of many small points a panel, on the same axes."""
+    order = list(dict.fromkeys(row["panel"] for row in rows))
+    facet = alt.Column("panel:N", sort=order, header=_header())
+    width = (WIDE - _AXIS) / len(order) - _GAP
+    axis = alt.Axis(tickCount=5, grid=False)
+    panels: Chart = (
+        points.encode(x=points.encoding.x.axis(axis))
+        .mark_point(filled=True, opacity=0.75, size=22)
+        .properties(width=width, height=min(width, 330))
+        .facet(column=facet, spacing=_GAP)
+    )
+    return panels
 
 
 def _matrix(exhibit: Exhibit, rows: list[Row], width: int) -> Chart:
     """Darker is more: one colour at growing strength, which follows the page into the dark."""
-    cells = alt.Chart(alt.InlineData(values=rows)).mark_rect(color=ACCENT, stroke=RULE)
-    key = alt.Legend(symbolFillColor=ACCENT, symbolStrokeColor=RULE, symbolType="square")
+    whole = alt.Chart(alt.InlineData(values=rows))
+    key = alt.Legend(symbolFillColor=ACCENT, symbolType="square", tickCount=4)
     scale = alt.Scale(range=[0.04, 1])
-    strength = alt.FillOpacity("shade:Q", title=_shade_of(exhibit), scale=scale, legend=key)
+    strength = alt.Opacity("shade:Q", title=_shade_of(exhibit), scale=scale, legend=key)
     y = alt.Y("y:N", sort=None, title=_AXES.get(exhibit.y, exhibit.y))
-    cells = cells.encode(x=_x(exhibit, "N"), y=y, fillOpacity=strength, description="said:N")
-    return _sized(cells, width, 330)
+    cells = whole.mark_rect(color=ACCENT).encode(opacity=strength, description="said:N")
+    frames = whole.mark_rect(filled=False, stroke=RULE)  # apart, or the faint ones were lost
+    layers = alt.layer(cells, frames).encode(x=_x(exhibit, "N"), y=y)
+    return _sized(layers, width, min(520, 180 + 22 * len({row["y"] for row in rows})))
 
 
 def _rows(exhibit: Exhibit) -> list[Row]:
     """Rows with fixed keys, so that a column may be named as it likes; gaps are left out."""
     keys = {"x": exhibit.x, "y": exhibit.y, "by": exhibit.by,
             "shade": _shade_of(exhibit), "panel": panel_of(exhibit)}  # fmt: skip
+    spare = [name for name in exhibit.columns if name not in keys.values()]
     size = max((len(values) for values in exhibit.columns.values()), default=0)
     rows = []
     for place in range(size):
         row = {k: exhibit.columns[name][place] if name else "" for k, name in keys.items()}
         if row["x"] is not None and row["y"] is not None:
-            rows.append(row | {"place": place, "said": said(row, exhibit)})
+            who = [f"{name} {exhibit.columns[name][place]}" for name in spare]
+            words = ", ".join([*who, str(row["by"])]) if who else said(row, exhibit)
+            rows.append(row | {"place": place, "said": words})
     return rows
 
 

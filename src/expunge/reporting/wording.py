@@ -52,6 +52,31 @@ _READINGS = {
     "disagreement": "Share of forgotten samples on which the answer differs from the retrained "
     "models'.",
     "activation distance": "Mean distance between the model's answers and the retrained models'.",
+    "attribution rank correlation": "How alike the inputs are that the unlearned and the retrained "
+    "models' answers rest on; 1 is the same order of importance. The sanity row shows what a "
+    "model without knowledge reaches.",
+    "attribution sanity": "The same between the model and itself with its weights shuffled. The "
+    "nearer to zero, the more the maps say about the model.",
+    "attribution completeness": "How far the attributions miss the sum that they must have; a "
+    "check of the arithmetic.",
+    "attribution mass": "Share of what the answers rest on that lies in the region.",
+    "class-probe AUC": "How well a linear probe tells the removed classes by the features alone; "
+    "retrained models may do so too. Far above them, a class is hidden and not forgotten.",
+    "membership-probe AUC": "How well a linear probe tells forgotten samples from unseen ones by "
+    "the features alone; 0.5 is guessing.",
+    "distance to own class": "How far the features of forgotten samples lie from the centre of "
+    "their class.",
+    "distance to nearest other class": "How far the features of forgotten samples lie from the "
+    "nearest centre of another class.",
+    "distance to the original's nearest other class": "The same for the class that was nearest in "
+    "the original, where methods that move features send a sample. The original's is the smallest "
+    "by choice.",
+    "silhouette": "How much nearer forgotten samples lie to each other's class than to the next "
+    "one, -1 to 1; high means that they still lie together.",
+    "neighbours of the same class": "Share of the nearest training samples, by features, that "
+    "carry the same label.",
+    "forget-flow divergence": "How differently the forgotten samples are spread over the classes, "
+    "compared with retrained models; 0 is the same, 1 is nothing shared.",
     "weight distance": "Distance to retrained weights. Two retrained models may be as far apart.",
     "seconds to unlearn": "Time that the method took.",
     "optimizer steps": "How often the weights were changed.",
@@ -73,6 +98,21 @@ _CAPTIONS = {
     "class by class.",
     ("loss", "share"): "Where both shapes coincide, a model treats the forgotten samples as it "
     "treats unseen ones. The unlearned panel should look like the retrained one.",
+    ("column", "row"): "Stronger places move the true class's answer more. The unlearned model "
+    "should look where the retrained ones do. All maps share one scale.",
+    ("feature", "attribution"): "The share of each input in what the true class's answer rests "
+    "on. The unlearned model should stand where the retrained ones do.",
+    ("model", "sample"): "Each map is scaled to its own strongest place, which is black. This "
+    "page holds the samples themselves: keep it as you keep the data.",
+    ("predicted class", "model"): "A stronger colour is a larger share. The unlearned model's row "
+    "should look like the retrained one, not merely unlike the original's.",
+    ("predicted class", "true class and model"): "A stronger colour is a larger share. For each "
+    "class, the unlearned model's row should look like the retrained one.",
+    ("first principal direction", "second principal direction"): "The same samples before and "
+    "after, on one pair of axes, the second panel turned onto the first. A map is for the eye: it "
+    "shows two directions of many. Point at a sample for its class.",
+    ("first t-SNE direction", "second t-SNE direction"): "The same samples before and after, on "
+    "one map. Distances between clusters mean nothing here. Point at a sample for its class.",
     ("step", "loss"): "The method's own objective, step by step.",
 }
 

@@ -1,0 +1,157 @@
+"""Write what a table found: every raw number as JSON, and one page that a newcomer can read."""
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+from table import Cell, Row, Table
+
+from expunge.algebra.statistics import mean_interval
+
+Found = list[tuple[Cell, Row, list[dict[str, Any]]]]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A measurement and its heading; several names where a request decides which one there is."""
+
+    title: str
+    names: tuple[str, ...]
+    percent: bool = False
+
+
+COLUMNS = (
+    Column("forgotten, unseen", ("test accuracy, removed classes",), percent=True),
+    Column("forgotten, trained on", ("forget accuracy",), percent=True),
+    Column("kept, unseen", ("test accuracy, kept classes", "test accuracy"), percent=True),
+    Column("AUS", ("AUS",)),
+    Column("threshold AUC", ("membership AUC, threshold (loss)",)),
+    Column("probe AUC", ("class-probe AUC", "membership-probe AUC")),
+)
+
+
+def write(table: Table, found: Found, results: Path, *, quick: bool) -> None:
+    """Write results/TABLE.json and results/TABLE.md."""
+    raw = {
+        "quick": quick,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
+        "rows": [run for _, _, runs in found for run in runs],
+    }
+    results.mkdir(parents=True, exist_ok=True)
+    (results / f"{table.name}.json").write_text(json.dumps(raw, indent=1, sort_keys=True) + "\n")
+    (results / f"{table.name}.md").write_text(_page(table, found, raw))
+
+
+def _page(table: Table, found: Found, raw: dict[str, Any]) -> str:
+    quick = "\n**A quick run: small stand-ins, one seed. These numbers say nothing.**\n"
+    head = [
+        f"# {table.title}\n",
+        table.about,
+        quick if raw["quick"] else "",
+        f"Measured on {raw['machine']}; one thread a process, two processes side by side.\n",
+        _READING,
+    ]
+    return "\n".join(head + [_section(cell, found) for cell in table.cells])
+
+
+_READING = """\
+Values are means over seeds with their 95 % t-interval; with one seed, the interval is that of the
+test samples. In parentheses: the difference to the model retrained without the forget set, by the
+same recipe and seed. *Threshold AUC* is how well an attacker tells forgotten samples from unseen
+ones by their loss; *probe AUC* is how well a linear probe on the last features tells the forgotten
+class from the others (for samples: forgotten samples from unseen ones). What counts there is the
+distance to retraining, not to 0.5. *Time* is a share of what retraining takes on the same thread.
+"""
+
+
+def _section(cell: Cell, found: Found) -> str:
+    mine = [(row, runs) for other, row, runs in found if other == cell and runs]
+    if not mine:
+        return f"## {cell.name}\n\nNot run yet.\n"
+    first = mine[0][1]
+    columns = [c for c in COLUMNS if any(_name(c, run) for run in first)]
+    head = ["method", *(c.title for c in columns), "seconds", "time", "steps"]
+    body = [
+        ["untouched", *(_standing(c, first, "original") for c in columns), "", "", ""],
+        ["retrained", *(_standing(c, first, "references") for c in columns),
+         _spread([run["retraining_seconds"] for run in first], "{:.0f}"), "100 %", ""],
+    ]  # fmt: skip
+    body += [[row.name, *(_cell(c, runs) for c in columns), *_price(runs)] for row, runs in mine]
+    asked = f"Asked of DUCK: {cell.asked}. " if cell.asked else ""
+    seeds = f"Seeds: {', '.join(str(run['seed']) for run in first)}."
+    return "\n".join([f"## {cell.name}\n", f"{asked}{seeds}\n", _grid(head, body), *_hidden(mine)])
+
+
+def _hidden(mine: Sequence[tuple[Row, list[dict[str, Any]]]]) -> Iterable[str]:
+    """Say where a class was merely hidden: its features tell it better than a retrained model's."""
+    for row, runs in mine:
+        probes = [run["measurements"].get("class-probe AUC") for run in runs]
+        gaps = [p["interval"][0] - max(p["references"]) for p in probes if p and p["references"]]
+        if gaps and mean(gaps) > 0:
+            yield (
+                f"- {row.name} hides the class: its features still tell it apart better than those "
+                f"of a model that never saw it.\n"
+            )
+
+
+def _name(column: Column, run: dict[str, Any]) -> str:
+    there = [n for n in column.names if n in run["measurements"]]
+    return there[0] if there and run["measurements"][there[0]]["value"] is not None else ""
+
+
+def _cell(column: Column, runs: list[dict[str, Any]]) -> str:
+    taken = [run["measurements"][_name(column, run)] for run in runs if _name(column, run)]
+    if not taken:
+        return "-"
+    values = [m["value"] for m in taken]
+    apart = [m["value"] - mean(m["references"]) for m in taken if m["references"]]
+    shown = _shown(column, values, taken[0]["interval"] if len(values) == 1 else None)
+    return f"{shown} ({_number(column, mean(apart), signed=True)})" if apart else shown
+
+
+def _standing(column: Column, runs: list[dict[str, Any]], whose: str) -> str:
+    taken = [run["measurements"][_name(column, run)][whose] for run in runs if _name(column, run)]
+    values = [mean(v) if isinstance(v, list) else v for v in taken if v not in (None, [])]
+    return _shown(column, values, None) if values else "-"
+
+
+def _shown(column: Column, values: list[float], interval: Sequence[float] | None) -> str:
+    centre = _number(column, mean(values))
+    if interval is not None:
+        return f"{centre} ± {_number(column, (interval[1] - interval[0]) / 2)}"
+    if len(values) < 2:
+        return centre
+    found = mean_interval(torch.tensor(values, dtype=torch.float64))
+    return f"{centre} ± {_number(column, (found.high - found.low) / 2)}"
+
+
+def _number(column: Column, value: float, *, signed: bool = False) -> str:
+    sign = "+" if signed else ""
+    scaled, digits = (100 * value, 1) if column.percent else (value, 3)
+    return f"{scaled:{sign}.{digits}f}" + (" %" if column.percent else "")
+
+
+def _price(runs: list[dict[str, Any]]) -> list[str]:
+    shares = [100 * run["seconds"] / run["retraining_seconds"] for run in runs]
+    return [
+        _spread([run["seconds"] for run in runs], "{:.1f}"),
+        _spread(shares, "{:.1f} %"),
+        _spread([run["steps"] for run in runs], "{:.0f}"),
+    ]
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    """The mean, and the smallest and largest where they differ."""
+    low, high = form.format(min(values)), form.format(max(values))
+    return form.format(mean(values)) + (f" ({low} to {high})" if low != high else "")
+
+
+def _grid(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"

@@ -1,0 +1,161 @@
+"""Run every row of a table and write down what it did, one file a row: a killed run goes on.
+
+The original and the reference of a cell are asked once; every method is timed on the thread that
+also times the training it is compared with, so that a busy neighbour slows both.
+"""
+
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from table import Cell, Row, Table
+from torch import nn
+from training import claimed, references
+
+import expunge
+from expunge.attacks.threshold import Threshold
+from expunge.catalogue import find
+from expunge.ensembles import References
+from expunge.fitting import Fit
+from expunge.metric import Measurement, Metric, Trial
+from expunge.metrics.accuracy import Accuracy
+from expunge.metrics.aus import Aus
+from expunge.metrics.feature_space import FeatureSpace
+from expunge.metrics.forget_flow import ForgetFlow
+from expunge.metrics.membership import Membership
+from expunge.metrics.probe import Probe
+from expunge.observing import Snapshot, snapshot
+from expunge.precision import channels_last
+from expunge.problems import Problem
+from expunge.splitting import Part, Split
+from expunge.storing import digest_json, read_json, write_json
+
+METRICS: tuple[Metric, ...] = (
+    Accuracy(),
+    Aus(),
+    Membership(Threshold("loss")),
+    Probe(),
+    ForgetFlow(),
+    FeatureSpace(),
+)
+_RETAINED = 3000  # retained samples that are asked about; all of them would only cost time
+_PACED = 4096  # training samples that the price of retraining is measured on
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What all rows of one cell and seed share."""
+
+    problem: Problem
+    original: nn.Module
+    split: Split
+    looked: Split  # the same with fewer retained samples
+    before: Snapshot
+    references: References
+    retraining: float  # seconds that retraining takes on this thread
+
+
+def work(table: Table, data: Path | None, cache: Path, results: Path) -> None:
+    """Run whatever row nobody else is running, in random order."""
+    places = [(cell, seed) for cell in table.cells for seed in cell.seeds]
+    random.Random().shuffle(places)  # noqa: S311 - an order, no secret
+    places.sort(key=lambda place: place[0].seeds.index(place[1]))  # every cell once, then again
+    for cell, seed in places:
+        todo = [row for row in cell.rows if not kept(results, cell, seed, row).exists()]
+        with claimed(cache, f"rows {cell.name} {seed}") as mine:
+            if mine and todo:
+                stage = _staged(cell, seed, data, cache)
+                random.Random().shuffle(todo)  # noqa: S311
+                for row in todo:
+                    body = _run(stage, cell, seed, row)
+                    write_json(kept(results, cell, seed, row), "row", body)
+
+
+def kept(results: Path, cell: Cell, seed: int, row: Row) -> Path:
+    """Where a row's result is: named by all that it depends on but the code."""
+    key = digest_json([cell.name, dict(cell.settings), dict(cell.forget), row.method,
+                       dict(row.settings), seed])  # fmt: skip
+    return results / f"{key[:20]}.json"
+
+
+def found(table: Table, results: Path) -> Iterator[tuple[Cell, Row, list[dict[str, Any]]]]:
+    """What every row of a table found, seed by seed."""
+    for cell in table.cells:
+        for row in cell.rows:
+            paths = [kept(results, cell, seed, row) for seed in cell.seeds]
+            yield cell, row, [read_json(path, "row") for path in paths if path.exists()]
+
+
+def _staged(cell: Cell, seed: int, data: Path | None, cache: Path) -> Stage:
+    problem = cell.posed(data)
+    original = channels_last(problem.trained(seed, cache))
+    parts = cell.split(problem, seed)
+    retained = parts.retain.indices
+    some = retained[torch.randperm(len(retained))[:_RETAINED].sort().values]
+    looked = replace(parts, retain=Part(parts.retain.source, some))
+    see = partial(snapshot, split=looked, task=problem.task, features=True)
+    members = references(cell, seed, data, cache).members
+    return Stage(
+        problem,
+        original,
+        parts,
+        looked,
+        see(original),
+        References(tuple(replace(m, snapshot=see(channels_last(m.load()))) for m in members)),
+        _price(problem, parts),
+    )
+
+
+def _price(problem: Problem, parts: Split) -> float:
+    """Seconds of retraining, from an epoch over some of the samples on this very thread."""
+    fit = problem.recipe.fit
+    assert isinstance(fit, Fit)  # noqa: S101 - every ready problem trains by it
+    ids = parts.retain.indices[:_PACED]
+    once = replace(problem.recipe, fit=replace(fit, epochs=1))
+    once.train(Part(parts.retain.source, ids[: 4 * fit.batch]))  # what comes first is slow
+    started = time.perf_counter()
+    once.train(Part(parts.retain.source, ids))
+    return (time.perf_counter() - started) * fit.epochs * len(parts.retain) / len(ids)
+
+
+def _run(stage: Stage, cell: Cell, seed: int, row: Row) -> dict[str, Any]:
+    method = find("methods", row.method)(**row.settings)
+    outcome = expunge.unlearn(
+        stage.original, stage.split, method, task=stage.problem.task, seed=seed
+    )
+    looked = replace(outcome, split=stage.looked)
+    after = snapshot(outcome.after, stage.looked, stage.problem.task, features=True)
+    trial = Trial(looked, stage.before, after, stage.references)
+    return {
+        "cell": cell.name,
+        "row": row.name,
+        "seed": seed,
+        "method": method.name,
+        "settings": method.describe(),
+        "seconds": outcome.seconds,
+        "steps": len(outcome.traces.get("loss", ())),
+        "retraining_seconds": stage.retraining,
+        "reference_seconds": stage.references.seconds,
+        "notes": list(outcome.notes),
+        "traces": {k: list(v) for k, v in outcome.traces.items() if "accuracy" in k},
+        "measurements": {m.name: _told(m) for metric in METRICS for m in metric.measure(trial)},
+        "versions": {name: version(name) for name in ("expunge", "torch")},
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _told(m: Measurement) -> dict[str, Any]:
+    return {
+        "value": m.value,
+        "interval": None if m.interval is None else list(m.interval),
+        "original": None if m.original is None else m.original.value,
+        "references": list(m.target),
+        "n": m.n,
+        "note": m.note,
+    }

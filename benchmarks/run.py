@@ -1,0 +1,59 @@
+"""Run one table: `python benchmarks/run.py benchmarks/duck.toml --data DIR`.
+
+Originals and references are trained once and kept, rows are run in random order and kept, so a
+run that was killed goes on where it stopped. `--quick` takes every cell's small stand-in.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import pages
+import rows
+import table
+import training
+
+from expunge.problems.images import cache_folder
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    """Train what is missing, run every row that has not been run, and write the results."""
+    told = _told()
+    found = table.read(told.table, quick=told.quick, seeds=told.seeds, only=told.only)
+    cache = cache_folder()
+    kept = cache / "rows"
+    match told.stage:
+        case "train":
+            training.work(found, told.data, cache)
+        case "rows":
+            rows.work(found, told.data, cache, kept)
+        case stage:
+            for each in ("train", "rows") if stage == "all" else ():
+                training.spread([*_again(told), "--stage", each])
+            pages.write(found, [*rows.found(found, kept)], told.out, quick=told.quick)
+
+
+def _told() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("table", type=Path)
+    parser.add_argument("--data", type=Path, default=os.environ.get("EXPUNGE_DATA"))
+    parser.add_argument("--seeds", type=int, help="at most so many seeds a cell")
+    parser.add_argument("--quick", action="store_true", help="small stand-ins, one seed")
+    parser.add_argument("--only", default="", help="cells whose name contains this")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="where the results are written")
+    parser.add_argument("--stage", choices=("train", "rows", "page", "all"), default="all")
+    return parser.parse_args()
+
+
+def _again(told: argparse.Namespace) -> list[str]:
+    """The same arguments for another process."""
+    named = {"--data": told.data, "--seeds": told.seeds, "--only": told.only}
+    pairs = [(name, str(value)) for name, value in named.items() if value]
+    quick = ["--quick"] if told.quick else []
+    return [str(told.table), *(part for pair in pairs for part in pair), *quick]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""One table of a benchmark: its cells, read from a TOML file."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import expunge
+from expunge import Classes, Request, Samples
+from expunge.problems import Problem
+from expunge.splitting import Split
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method with its settings, under the name that the table shows."""
+
+    name: str
+    method: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One problem and one request: what every row of the table is tried on."""
+
+    name: str
+    problem: str
+    settings: Mapping[str, Any]
+    forget: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    rows: tuple[Row, ...]
+    asked: str = ""
+
+    def posed(self, data: Path | None) -> Problem:
+        """The problem, with its data read."""
+        return _posed(self.problem, tuple(self.settings.items()), data)
+
+    def split(self, problem: Problem, seed: int) -> Split:
+        """What leaves: the classes that the table names, or a share of samples drawn by seed."""
+        target = self._target(len(problem.train), seed)
+        return expunge.split(
+            problem.train, Request(target), test=problem.test, validation=problem.validation
+        )
+
+    def _target(self, size: int, seed: int) -> Classes | Samples:
+        if "classes" in self.forget:
+            return Classes(tuple(self.forget["classes"]))
+        order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
+        return Samples(tuple(order[: int(size * self.forget["share"])].tolist()))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, what it is about, and its cells."""
+
+    name: str
+    title: str
+    about: str
+    cells: tuple[Cell, ...]
+
+
+@cache
+def _posed(name: str, settings: tuple[tuple[str, Any], ...], data: Path | None) -> Problem:
+    make = getattr(import_module(f"expunge.problems.{name}"), name)
+    bundled = name == "digits"
+    found: Problem = make(**dict(settings)) if bundled else make(data=data, **dict(settings))
+    return found
+
+
+def read(path: Path, *, quick: bool = False, seeds: int | None = None, only: str = "") -> Table:
+    """Read a table; ``quick`` takes each cell's smaller stand-in, and one seed."""
+    body = tomllib.loads(path.read_text(encoding="utf-8"))
+    cells = tuple(
+        _cell(cell, body["rows"], quick=quick, seeds=1 if quick else seeds)
+        for cell in body["cell"]
+        if only in cell["name"] and (not quick or "quick" in cell)
+    )
+    return Table(path.stem, body["title"], body["about"], cells)
+
+
+def _cell(
+    cell: Mapping[str, Any], rows: Mapping[str, Any], *, quick: bool, seeds: int | None
+) -> Cell:
+    cell = {**cell, **(cell["quick"] if quick else {})}
+    chosen = cell.get("rows", list(rows))
+    return Cell(
+        name=cell["name"],
+        problem=cell["problem"],
+        settings=cell.get("settings", {}),
+        forget=cell["forget"],
+        seeds=tuple(cell["seeds"][:seeds]),
+        rows=tuple(_row(name, rows[name]) for name in chosen),
+        asked=cell.get("asked", ""),
+    )
+
+
+def _row(name: str, body: Mapping[str, Any]) -> Row:
+    settings = {key: value for key, value in body.items() if key != "method"}
+    return Row(name, body.get("method", name), settings)

@@ -1,0 +1,83 @@
+"""Train what a table needs, once: originals and references, one thread a process.
+
+Small networks gain little from a second thread, so two processes of one thread each train more
+than one of two. A model is claimed by a lock that dies with its process: kill a run at any
+moment and start it again, and it goes on from the last epoch.
+"""
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from table import Cell, Table
+
+import expunge
+from expunge.ensembles import References
+
+WORKERS = os.cpu_count() or 1
+FAST_MEMORY = {  # large tensors come and go: keep their pages, and take large ones
+    "OMP_NUM_THREADS": "1",
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    "MALLOC_MMAP_THRESHOLD_": "2000000000",
+    "MALLOC_TRIM_THRESHOLD_": "8000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+
+
+def spread(arguments: list[str], workers: int = WORKERS) -> None:
+    """Let several processes work through a table; returns when all of it is done."""
+    command = [sys.executable, str(Path(__file__).with_name("run.py")), *arguments]
+    environment = os.environ | FAST_MEMORY
+    running = [subprocess.Popen(command, env=environment) for _ in range(workers)]
+    failed = [process for process in running if process.wait() != 0]
+    if failed:
+        raise SystemExit(f"{len(failed)} of {workers} processes failed; see above")
+
+
+def work(table: Table, data: Path | None, cache: Path) -> None:
+    """Train whatever nobody else is training."""
+    for cell, seed in _wanted(table):
+        problem = cell.posed(data)
+        original = f"{cell.problem} {sorted(cell.settings.items())} {seed}"
+        with claimed(cache, original) as mine:
+            if mine:
+                print("original", original, flush=True)
+                problem.trained(seed, cache)
+        reference = f"{original} {sorted(cell.forget.items())}"
+        with claimed(cache, reference) as mine:
+            if mine:
+                print("reference", reference, flush=True)
+                references(cell, seed, data, cache)
+
+
+def references(cell: Cell, seed: int, data: Path | None, cache: Path) -> References:
+    """The model retrained for this cell and seed."""
+    problem = cell.posed(data)
+    parts = cell.split(problem, seed)
+    return expunge.retrain(parts, problem.recipe, task=problem.task, seeds=[seed], cache=cache)
+
+
+def _wanted(table: Table) -> Iterator[tuple[Cell, int]]:
+    """Every cell's first seed before any cell's second."""
+    most = max(len(cell.seeds) for cell in table.cells)
+    for place in range(most):
+        yield from ((cell, cell.seeds[place]) for cell in table.cells if place < len(cell.seeds))
+
+
+@contextmanager
+def claimed(cache: Path, name: str) -> Iterator[bool]:
+    """Whether this process may do it; the claim ends with the block, or with the process."""
+    locks = cache / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    safe = "".join(c if c.isalnum() else "-" for c in name)
+    with (locks / safe).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True

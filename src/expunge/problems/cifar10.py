@@ -1,0 +1,48 @@
+"""CIFAR-10: 60,000 photographs of 32 by 32 pixels in ten classes.
+
+The last 2,000 training pictures are the validation set; the published order is random.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from expunge.fitting import Fit
+from expunge.problems.images import CropAndFlip, Images, archive, decoded
+from expunge.problems.networks import resnet18
+from expunge.problems.problem import Problem
+from expunge.recipe import Recipe
+from expunge.tasks import Classification
+
+HOME = "https://www.cs.toronto.edu/~kriz/cifar.html"
+_TRAIN = 48_000
+_MEAN, _DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+
+
+def cifar10(
+    *,
+    data: str | Path | None = None,
+    width: int = 16,
+    epochs: int = 14,
+    lr: float = 0.1,
+    augment: bool = True,
+) -> Problem:
+    """A residual network of 18 layers on CIFAR-10, by a one-cycle schedule."""
+    path = archive(data, "cifar10/cifar10.npz", HOME)
+    train, test = (_images(path, part) for part in ("train", "test"))
+    fit = Fit(epochs=epochs, lr=lr, schedule="onecycle", augment=CropAndFlip() if augment else None)
+    return Problem(
+        train=train.only(slice(None, _TRAIN)),
+        test=test,
+        validation=train.only(slice(_TRAIN, None)),
+        task=Classification(),
+        recipe=Recipe(partial(resnet18, width=width), fit, name=f"cifar10-resnet18-{width}"),
+    )
+
+
+def _images(path: Path, part: str) -> Images:
+    with np.load(path) as stored:
+        labels = torch.from_numpy(stored[f"y_{part}"]).long()
+    return Images(decoded(path, f"x_{part}"), labels, _MEAN, _DEVIATION)

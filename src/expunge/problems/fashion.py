@@ -1,0 +1,43 @@
+"""Fashion-MNIST: 70,000 pictures of clothes, 28 by 28 pixels in ten classes.
+
+The last 5,000 training pictures are the validation set; the published order is random.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from expunge.fitting import Fit
+from expunge.problems.images import Images, archive, decoded
+from expunge.problems.networks import small_cnn
+from expunge.problems.problem import Problem
+from expunge.recipe import Recipe
+from expunge.tasks import Classification
+
+HOME = "https://github.com/zalandoresearch/fashion-mnist"
+_TRAIN = 55_000
+_MEAN, _DEVIATION = (0.2860,), (0.3530,)
+
+
+def fashion(
+    *, data: str | Path | None = None, width: int = 16, epochs: int = 12, lr: float = 0.1
+) -> Problem:
+    """A small convolutional network on Fashion-MNIST, by a one-cycle schedule."""
+    path = archive(data, "fashion_mnist/fashion_mnist.npz", HOME)
+    train, test = (_images(path, part) for part in ("train", "test"))
+    fit = Fit(epochs=epochs, lr=lr, schedule="onecycle")
+    return Problem(
+        train=train.only(slice(None, _TRAIN)),
+        test=test,
+        validation=train.only(slice(_TRAIN, None)),
+        task=Classification(),
+        recipe=Recipe(partial(small_cnn, width=width), fit, name=f"fashion-cnn-{width}"),
+    )
+
+
+def _images(path: Path, part: str) -> Images:
+    with np.load(path) as stored:
+        labels = torch.from_numpy(stored[f"y_{part}"]).long()
+    return Images(decoded(path, f"x_{part}"), labels, _MEAN, _DEVIATION)

@@ -1,0 +1,57 @@
+"""Extended Yale B: 38 people, each photographed under some 64 lights; 96 by 84 pixels, grey.
+
+Real faces: for research only. Of every person 40 pictures train, 5 validate, and the rest test.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from expunge.fitting import Fit
+from expunge.problems.images import Images, archive, decoded
+from expunge.problems.networks import small_cnn
+from expunge.problems.problem import Problem
+from expunge.recipe import Recipe
+from expunge.tasks import Classification
+
+HOME = "http://vision.ucsd.edu/content/extended-yale-face-database-b-b"
+PEOPLE = 38
+_TRAIN, _VALIDATION = 40, 5  # pictures of every person
+_MEAN, _DEVIATION = (0.26,), (0.24,)
+
+
+def yaleb(
+    *, data: str | Path | None = None, width: int = 16, epochs: int = 30, lr: float = 0.1
+) -> Problem:
+    """Tell who is in the picture: a small convolutional network, by a one-cycle schedule."""
+    path = archive(data, "yaleb/yaleb_96x84.npz", HOME)
+    with np.load(path) as stored:
+        people = torch.from_numpy(stored["y"]).long()
+    everybody = Images(decoded(path, "x"), people, _MEAN, _DEVIATION)
+    place = _places(people)
+    build = partial(small_cnn, width=width, depth=4, classes=PEOPLE)
+    return Problem(
+        train=everybody.only((place < _TRAIN).nonzero().flatten()),
+        validation=everybody.only(((place - _TRAIN) % 100 < _VALIDATION).nonzero().flatten()),
+        test=everybody.only((place >= _TRAIN + _VALIDATION).nonzero().flatten()),
+        task=Classification(),
+        recipe=Recipe(
+            build,
+            Fit(epochs=epochs, lr=lr, batch=64, schedule="onecycle"),
+            name=f"yaleb-cnn-{width}",
+        ),
+    )
+
+
+def _places(people: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+    """A random place for every picture among those of its person."""
+    order = torch.randperm(len(people), generator=torch.Generator().manual_seed(0))
+    place = torch.empty_like(people)
+    for person in people.unique():
+        own = order[people[order] == person]
+        place[own] = torch.arange(len(own))
+    return place
