@@ -71,7 +71,9 @@ distance to retraining, not to 0.5. *Time* is a share of what retraining takes o
 
 
 def _section(cell: Cell, found: Found) -> str:
-    mine = [(row, runs) for other, row, runs in found if other == cell and runs]
+    every = [(row, runs) for other, row, runs in found if other == cell and runs]
+    mine = [(row, [run for run in runs if "failed" not in run]) for row, runs in every]
+    mine = [(row, runs) for row, runs in mine if runs]
     if not mine:
         return f"## {cell.name}\n\nNot run yet.\n"
     first = mine[0][1]
@@ -85,7 +87,15 @@ def _section(cell: Cell, found: Found) -> str:
     body += [[row.name, *(_cell(c, runs) for c in columns), *_price(runs)] for row, runs in mine]
     asked = f"Asked of DUCK: {cell.asked}. " if cell.asked else ""
     seeds = f"Seeds: {', '.join(str(run['seed']) for run in first)}."
-    return "\n".join([f"## {cell.name}\n", f"{asked}{seeds}\n", _grid(head, body), *_hidden(mine)])
+    told = [*_hidden(mine), *_failures(every)]
+    return "\n".join([f"## {cell.name}\n", f"{asked}{seeds}\n", _grid(head, body), *told])
+
+
+def _failures(every: Sequence[tuple[Row, list[dict[str, Any]]]]) -> Iterable[str]:
+    for row, runs in every:
+        for run in runs:
+            if "failed" in run:
+                yield f"- {row.name} failed with seed {run['seed']}: {run['failed']}.\n"
 
 
 def _hidden(mine: Sequence[tuple[Row, list[dict[str, Any]]]]) -> Iterable[str]:

@@ -22,6 +22,7 @@ import expunge
 from expunge.attacks.threshold import Threshold
 from expunge.catalogue import find
 from expunge.ensembles import References
+from expunge.errors import Diverged
 from expunge.fitting import Fit
 from expunge.metric import Measurement, Metric, Trial
 from expunge.metrics.accuracy import Accuracy
@@ -73,7 +74,7 @@ def work(table: Table, data: Path | None, cache: Path, results: Path) -> None:
                 stage = _staged(cell, seed, data, cache)
                 random.Random().shuffle(todo)  # noqa: S311
                 for row in todo:
-                    body = _run(stage, cell, seed, row)
+                    body = _tried(stage, cell, seed, row)
                     write_json(kept(results, cell, seed, row), "row", body)
 
 
@@ -122,6 +123,14 @@ def _price(problem: Problem, parts: Split) -> float:
     started = time.perf_counter()
     once.train(Part(parts.retain.source, ids))
     return (time.perf_counter() - started) * fit.epochs * len(parts.retain) / len(ids)
+
+
+def _tried(stage: Stage, cell: Cell, seed: int, row: Row) -> dict[str, Any]:
+    """A row that fails says why; the others go on."""
+    try:
+        return _run(stage, cell, seed, row)
+    except Diverged as why:
+        return {"cell": cell.name, "row": row.name, "seed": seed, "failed": why.fact}
 
 
 def _run(stage: Stage, cell: Cell, seed: int, row: Row) -> dict[str, Any]:
