@@ -66,7 +66,8 @@ test samples. In parentheses: the difference to the model retrained without the 
 same recipe and seed. *Threshold AUC* is how well an attacker tells forgotten samples from unseen
 ones by their loss; *probe AUC* is how well a linear probe on the last features tells the forgotten
 class from the others (for samples: forgotten samples from unseen ones). What counts there is the
-distance to retraining, not to 0.5. *Time* is a share of what retraining takes on the same thread.
+distance to retraining, not to 0.5. *Seconds* are those of the processor, on one thread;
+*time* is their share of what retraining takes, extrapolated from an epoch over 4,096 samples.
 """
 
 

@@ -1,7 +1,7 @@
 """Run every row of a table and write down what it did, one file a row: a killed run goes on.
 
-The original and the reference of a cell are asked once; every method is timed on the thread that
-also times the training it is compared with, so that a busy neighbour slows both.
+The original and the reference of a cell are asked once. Times are seconds of the processor, on one
+thread, so that waiting for a busy neighbour counts for nobody.
 """
 
 import random
@@ -59,7 +59,7 @@ class Stage:
     looked: Split  # the same with fewer retained samples
     before: Snapshot
     references: References
-    retraining: float  # seconds that retraining takes on this thread
+    retraining: float  # seconds of this thread that retraining takes
 
 
 def work(table: Table, data: Path | None, cache: Path, results: Path) -> None:
@@ -120,9 +120,9 @@ def _price(problem: Problem, parts: Split) -> float:
     ids = parts.retain.indices[:_PACED]
     once = replace(problem.recipe, fit=replace(fit, epochs=1))
     once.train(Part(parts.retain.source, ids[: 4 * fit.batch]))  # what comes first is slow
-    started = time.perf_counter()
+    started = time.process_time()
     once.train(Part(parts.retain.source, ids))
-    return (time.perf_counter() - started) * fit.epochs * len(parts.retain) / len(ids)
+    return (time.process_time() - started) * fit.epochs * len(parts.retain) / len(ids)
 
 
 def _tried(stage: Stage, cell: Cell, seed: int, row: Row) -> dict[str, Any]:
@@ -135,9 +135,11 @@ def _tried(stage: Stage, cell: Cell, seed: int, row: Row) -> dict[str, Any]:
 
 def _run(stage: Stage, cell: Cell, seed: int, row: Row) -> dict[str, Any]:
     method = find("methods", row.method)(**row.settings)
+    started = time.process_time()
     outcome = expunge.unlearn(
         stage.original, stage.split, method, task=stage.problem.task, seed=seed
     )
+    busy = time.process_time() - started
     looked = replace(outcome, split=stage.looked)
     after = snapshot(outcome.after, stage.looked, stage.problem.task, features=True)
     trial = Trial(looked, stage.before, after, stage.references)
@@ -147,7 +149,8 @@ def _run(stage: Stage, cell: Cell, seed: int, row: Row) -> dict[str, Any]:
         "seed": seed,
         "method": method.name,
         "settings": method.describe(),
-        "seconds": outcome.seconds,
+        "seconds": busy,
+        "wall_seconds": outcome.seconds,
         "steps": len(outcome.traces.get("loss", ())),
         "retraining_seconds": stage.retraining,
         "reference_seconds": stage.references.seconds,

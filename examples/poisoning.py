@@ -117,9 +117,9 @@ def run(study: Study, cache: Path, references: int = 0, out: Path | None = None)
     """Poison, train, unlearn, and tell what changed: every number before and after."""
     problem, cars = study.poisoned()
     model = problem.trained(cache=cache)
-    # No validation data: DUCK would stop as soon as mislabelled cars are called trucks no more
-    # often than unseen trucks are, and here the label itself is what must go.
-    parts = split(problem.train, Request(Samples(cars)), test=problem.test)
+    parts = split(
+        problem.train, Request(Samples(cars)), test=problem.test, validation=problem.validation
+    )
     outcome = unlearn(model, parts, study.method, task=problem.task)
     compared = None
     if references:

@@ -1,0 +1,64 @@
+"""Half precision: only where a method bears it, and where it pays."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from expunge import Classification, Request, Samples, split, unlearn
+from expunge.method import Method
+from expunge.precision import bf16_pays, channels_last, half
+
+
+class Wide(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Conv2d(1, 16, 3, bias=False), nn.Linear(16, 2)
+
+    def forward(self, x):
+        return self.head(self.body(x).mean((2, 3)))
+
+
+@dataclass(frozen=True)
+class Spy(Method):
+    half: ClassVar[bool] = False
+
+    def forget(self, model, case):
+        x, _ = next(iter(case.forget))
+        type(self).seen = model.body(x).dtype
+        return model
+
+
+class Bearing(Spy):
+    half: ClassVar[bool] = True
+
+
+@pytest.mark.parametrize("method", [Spy, Bearing])
+def test_a_method_computes_in_half_precision_only_where_it_says_so(method):
+    data = TensorDataset(torch.randn(12, 1, 8, 8), torch.arange(12) % 2)
+    parts = split(data, Request(Samples((0, 1))), test=data)
+    model = Wide()
+    outcome = unlearn(model, parts, method(), task=Classification())
+    wanted = torch.bfloat16 if method.half and bf16_pays(model) else torch.float32
+    assert method.seen == wanted
+    assert {p.dtype for p in outcome.after.parameters()} == {torch.float32}
+
+
+def test_weights_are_cast_anew_at_every_use():
+    model, x = nn.Linear(4, 4), torch.ones(1, 4)
+    with torch.no_grad(), half(model):
+        before = model(x)
+        model.weight += 1
+        assert not torch.equal(model(x), before)
+
+
+def test_another_memory_order_changes_no_value():
+    model = Wide()
+    kept = {name: value.clone() for name, value in model.state_dict().items()}
+    laid = channels_last(model)
+    assert laid.body.weight.is_contiguous(memory_format=torch.channels_last)
+    for name, value in laid.state_dict().items():
+        assert torch.equal(value, kept[name])
