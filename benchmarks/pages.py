@@ -76,7 +76,7 @@ def _section(cell: Cell, found: Found) -> str:
     mine = [(row, [run for run in runs if "failed" not in run]) for row, runs in every]
     mine = [(row, runs) for row, runs in mine if runs]
     if not mine:
-        return f"## {cell.name}\n\nNot run yet.\n"
+        return "\n".join([f"## {cell.name}\n\nNot run yet.\n", *_failures(every)])
     first = mine[0][1]
     columns = [c for c in COLUMNS if any(_name(c, run) for run in first)]
     head = ["method", *(c.title for c in columns), "seconds", "time", "steps"]

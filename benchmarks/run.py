@@ -22,6 +22,11 @@ def main() -> None:
     """Train what is missing, run every row that has not been run, and write the results."""
     told = _told()
     found = table.read(told.table, quick=told.quick, seeds=told.seeds, only=told.only)
+    if not found.cells:
+        raise SystemExit(f"no cell of {told.table} is named like {told.only!r}")
+    part = told.quick or told.seeds or told.only
+    if told.stage in ("all", "page") and part and told.out == RESULTS:
+        raise SystemExit("a part of a table is not the table: name another folder with --out")
     cache = cache_folder()
     kept = cache / "rows"
     match told.stage:

@@ -132,7 +132,7 @@ def test_validation_data_that_are_the_forget_set_leave_nothing_to_compare_with()
         ),
         goal=0.01,
     )
-    assert watch.blind
+    assert watch.blind(train.tensors[1][:90])
 
 
 def test_blind_are_single_samples_without_unseen_ones():
@@ -148,7 +148,7 @@ def test_blind_are_single_samples_without_unseen_ones():
             parts.targets, Batches(parts.forget), Batches(parts.retain), None, Classification()
         )
         watch = Watch(found, goal=0.01)
-        assert watch.blind is blind
+        assert watch.blind(labels[found.forget.part.indices]) is blind
         assert not watch.look(Told(), 3).done
         assert set(found.report.traces) == {"forget accuracy", "retain accuracy"}
 
@@ -177,3 +177,25 @@ def test_removed_classes_are_those_of_all_requests():
         parts.targets, Batches(parts.forget), Batches(parts.retain), None, Classification()
     )
     assert removed(found) == [0, 2]
+
+
+def test_unseen_samples_of_other_classes_tell_nothing():
+    labels = torch.full((90,), 2)
+    found = case(
+        Samples((0, 3)),
+        forget_right=trues(90, 90),
+        unseen_right=trues(90, 90),
+        unseen_labels=labels,
+    )
+    assert Watch(found, goal=0.01).blind(torch.tensor([0, 0]))
+    assert not Watch(found, goal=0.01).blind(torch.tensor([0, 2]))
+
+
+def test_unseen_samples_of_removed_classes_alone_leave_the_retained_ones_to_watch():
+    found = case(
+        Classes((1,)),
+        forget_right=trues(90, 90),
+        unseen_right=trues(90, 90),
+        unseen_labels=torch.ones(90, dtype=torch.long),
+    )
+    assert look(found).kept == 1.0

@@ -8,10 +8,13 @@ from expunge.observing import device_of
 
 def bf16_pays(model: nn.Module) -> bool:
     """Whether half precision saves time: on a GPU, or for convolutions on a CPU that has it."""
-    if device_of(model).type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+    kind = device_of(model).type
+    if kind == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     wide = any(isinstance(m, nn.Conv2d) and m.out_channels >= 16 for m in model.modules())
-    return wide and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - no public name
+    if kind != "cpu" or not wide or not torch.backends.mkldnn.is_available():
+        return False
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - no public name
 
 
 def channels_last(model: nn.Module) -> nn.Module:
@@ -19,7 +22,10 @@ def channels_last(model: nn.Module) -> nn.Module:
 
     One such layer is enough: what it answers has the same order, and so on through the model.
     """
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    for parameter in model.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return model
 
 
 def half(model: nn.Module, *, enabled: bool = True) -> torch.autocast:

@@ -26,6 +26,7 @@ class Course:
     """The point that every forget sample is to move to, by its position in the training set."""
 
     ids: Int[Tensor, " n"]
+    own: Int[Tensor, " n"]  # the class that every sample is of
     points: Float[Tensor, "n d"]
     margin: Float[Tensor, " n"]  # how much farther the point is than the centre of its own class
     single: Bool[Tensor, " n"]  # neither of a removed class, nor sent to a class by the user
@@ -61,27 +62,25 @@ def plotted(
     known = torch.tensor([*removed(case), *sent], dtype=torch.long, device=own.device)
     margin = (away - home).nan_to_num(neginf=0.0)
     single = ~torch.isin(own, known)
-    return Course(case.forget.part.indices, means.values[target], margin, single, sent)
+    return Course(case.forget.part.indices, own, means.values[target], margin, single, sent)
 
 
 @torch.no_grad()
 def centroids(model: nn.Module, case: Case, enough: int) -> Means:
     """Mean embeddings of retained classes: one pass, which ends once every class has enough."""
-    means: Means | None = None
-    gone = removed(case)
     with evaluating(model):
+        first = case.task.answer(model, case.retain.take(case.retain.part.indices[:1]))
+        means, gone = Means(first.logits.shape[1]), removed(case)
         for batch in replace(case.retain, size=BATCH, shuffle=True):
             labels = case.task.labels(batch).long()
-            if means is not None and bool((means.counts[labels] >= enough).all()):
+            if bool((means.counts.to(labels.device)[labels] >= enough).all()):
                 continue
             answer = case.task.answer(model, batch)
-            means = means or Means(answer.logits.shape[1])
             means.add(_finite(answer.embedding), labels)
             short = means.counts < enough
             short[gone] = False
             if not short.any():
                 break
-    assert means is not None  # noqa: S101 - a retain set is never empty
     return means
 
 

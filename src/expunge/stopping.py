@@ -54,18 +54,18 @@ class Watch:
         self._best = 0.0  # how often unseen samples were known, at the best look so far
         self._removed = torch.tensor(removed(case), dtype=torch.long)
         self._forget = _some(case.forget, most)
-        aside = None if case.validation is None else _unlike(case, most)
+        aside = None if case.validation is None else _unlike(case, case.validation, most)
         self._unseen = aside if aside is not None and len(aside.part) else None
-        self._kept = self._unseen or _some(case.retain, most)
+        self._retained = _some(case.retain, most)
+        self._kept = self._unseen or self._retained
 
-    @property
-    def blind(self) -> bool:
-        """Whether single samples must go and nothing tells when that is so."""
-        return self._unseen is None and not self._case_is_of_classes and not self._sent
-
-    @property
-    def _case_is_of_classes(self) -> bool:
-        return all(isinstance(target, Classes) for target in self._case.targets)
+    def blind(self, labels: Int[Tensor, " n"]) -> bool:
+        """Whether nothing tells when single samples of these labels are done with."""
+        left = [k for k in labels.unique().tolist() if k not in {*removed(self._case), *self._sent}]
+        if not left or self._unseen is None:
+            return bool(left)
+        unseen = [self._case.task.labels(batch) for batch in self._unseen]
+        return matched(torch.tensor(left), torch.cat(unseen).long().cpu()) is None
 
     def look(self, model: nn.Module, step: int) -> Look:
         """Ask the model about forgotten and about other samples; write both into the traces."""
@@ -73,6 +73,8 @@ class Watch:
         there = observe(model, self._kept, self._case.task)
         of_class, also = self._of_removed(gone.labels), self._of_removed(there.labels)
         kept = there.only(~also)
+        if len(kept) == 0:  # unseen samples of removed classes alone say nothing of what stays
+            kept = observe(model, self._retained, self._case.task)
         name = "validation" if self._unseen else "retain"
         self._case.report.trace("forget accuracy", step, gone.accuracy)
         self._case.report.trace(f"{name} accuracy", step, kept.accuracy)
@@ -85,7 +87,8 @@ class Watch:
 
     def _missed(self, gone: Observation, unseen: Observation) -> float:
         """How often unseen samples of the classes of what must go are not known."""
-        weights = matched(gone.labels, unseen.labels) if len(gone) else None
+        known = len(gone) > 0 and self._unseen is not None
+        weights = matched(gone.labels, unseen.labels) if known else None
         return 1.0 if weights is None else 1 - (weights * unseen.correct).sum().item()
 
     def _class_done(self, gone: Observation) -> bool:
@@ -146,10 +149,9 @@ def _some(batches: Batches, most: int) -> Batches:
     return replace(batches, part=Part(batches.part.source, chosen), size=BATCH, shuffle=False)
 
 
-def _unlike(case: Case, most: int) -> Batches | None:
+def _unlike(case: Case, validation: Batches, most: int) -> Batches:
     """Validation samples that are not among those that must go; copies are no yardstick."""
-    assert case.validation is not None  # noqa: S101 - for the type checker
-    some = _some(case.validation, most)
+    some = _some(validation, most)
     known = set(_prints(case, replace(case.forget, size=BATCH, shuffle=False)))
     prints = _prints(case, some)
     new = torch.tensor([mark not in known for mark in prints], dtype=torch.bool)
@@ -169,7 +171,7 @@ def _prints(case: Case, batches: Batches) -> list[float]:
         x = case.task.inputs(batch)
         if not isinstance(x, Tensor):
             return []
-        rows = x.flatten(1).double()
+        rows = x.reshape(len(x), -1).double()
         found += (rows * _ruler(rows.shape[1]).to(rows)).sum(1).tolist()
     return found
 

@@ -19,13 +19,14 @@ unseen samples dearly; ``drawn=1.0`` is the published way. Samples with ``target
 
 By scenario: where classes leave, the rate rises to 0.002 in 100 steps, BatchNorm is frozen, a look
 every 10 steps must find the goal reached twice; where single samples leave, it rises to 0.0005 in
-30 steps, BatchNorm normalises by the joint batch, and one look in 20 steps is enough. Without
+30 steps, BatchNorm normalises by the joint batch, and one look in 30 steps is enough. Without
 ``epochs`` the forgetting takes 1,000 steps at most, or five epochs where no validation data tell
 when single samples are done with.
 
-It costs one forward pass over some retained samples (500 a class) and over the forget set, then
-one joined forward and backward pass a step, and two forward passes a look. What moves embeddings
-can also merely hide a class: look at the class probe.
+It costs one forward pass over some retained samples (500 a class) and over the forget set; then
+one joined forward and backward pass a step; and a look asks about up to 2,000 forgotten and 2,000
+unseen samples (2,500 each where single samples leave), about as much as the steps between two.
+What moves embeddings can also merely hide a class: look at the class probe.
 """
 
 from collections.abc import Callable, Iterator
@@ -70,12 +71,15 @@ class _Pace:
 
 
 _FOR_CLASSES = _Pace(lr=2e-3, warmup=100, check_every=10, batch_norm="frozen", hold=2, most=2000)
-_FOR_SAMPLES = _Pace(lr=5e-4, warmup=30, check_every=20, batch_norm="joint", hold=1, most=5000)
+_FOR_SAMPLES = _Pace(lr=5e-4, warmup=30, check_every=30, batch_norm="joint", hold=1, most=2500)
 
 
 @dataclass(frozen=True)
 class Duck(Method):
-    """Draw forget embeddings to the nearest wrong class centroid, and hold the rest in place."""
+    """Draw forget embeddings to the nearest wrong class centroid, and hold the rest in place.
+
+    It has more fields than most: the published method has that many dials, and each matters.
+    """
 
     tasks: ClassVar[tuple[Kind, ...]] = ("classification",)
     half: ClassVar[bool] = True
@@ -92,7 +96,9 @@ class Duck(Method):
     distance: Metric = "cosine"  # between embeddings and centroids
     targets: Targets = None  # the class to move to, for all or by label; None: the nearest
     per_class: int = 500  # retained samples behind a centroid, at least; 0: all
-    batch_norm: Policy | None = None  # what BatchNorm normalises by; None: by scenario
+    batch_norm: Policy | None = (
+        None  # frozen: evaluation mode, no dropout either; None: by scenario
+    )
     check_every: int | None = None  # steps between two looks at the goal; None: by scenario
     goal: float = 0.01  # accuracy at which a class counts as forgotten
     floor: float = 0.05  # accuracy that what stays may lose before the forgetting ends
@@ -128,7 +134,9 @@ class Duck(Method):
 
     def _check(self, model: nn.Module, case: Case, pace: _Pace) -> None:
         learning(model)
-        for name in ("epochs", "batch", "retain_per_forget", "check_every", "temperature"):
+        positive = ("epochs", "lr", "batch", "retain_per_forget", "drawn", "check_every",
+                    "temperature")  # fmt: skip
+        for name in positive:
             if getattr(self, name) == 0:
                 raise BadSetting(f"{name} is 0", hint="it must be positive.")
         if pace.batch_norm == "separate" and len(case.forget.part) == 1:
@@ -155,13 +163,23 @@ class _Walk:
     watch: Watch
     optimizer: Adam
 
+    @property
+    def blind(self) -> bool:
+        """Whether nothing tells when the goal is reached."""
+        return self.course is not None and self.watch.blind(self.course.own)
+
     def drawn(self, start: Look) -> Part:
         """Whom to draw: all of a class, and of many single samples those nearest to going."""
-        part, usual = self.case.forget.part, 1.0 if self.watch.blind else _SLACK * start.missed
+        part, usual = self.case.forget.part, 1.0 if self.blind else _SLACK * start.missed
         share = usual if self.how.drawn is None else self.how.drawn
         if self.course is None or share >= 1 or (many := int(self.course.single.sum())) < ENOUGH:
             return part
-        return Part(part.source, self.course.nearest(ceil(share * many)))
+        nearest = self.course.nearest(max(1, ceil(share * many)))
+        self.case.report.note(
+            f"{len(nearest):,} of {len(part):,} forget samples were drawn, those nearest to going; "
+            f"the others a retrained model would probably get right as well"
+        )
+        return Part(part.source, nearest)
 
     def move(self, part: Part, start: Look) -> bool:
         """Stage one: draw towards the targets until the goal is reached; say whether it was."""
@@ -182,7 +200,7 @@ class _Walk:
                 continue
             seen = self.watch.look(self.model, step)
             held = held + 1 if seen.done else 0
-            if held == pace.hold:
+            if held == pace.hold or (seen.done and step == report.total):
                 return True
             if seen.kept < start.kept - how.floor:
                 report.note(
@@ -190,7 +208,7 @@ class _Walk:
                     f"{start.kept - seen.kept:.1%} of its accuracy"
                 )
                 return False
-        if not self.watch.blind:
+        if not self.blind:
             report.note(f"the goal was not reached in {report.total} steps")
         return False
 
@@ -219,7 +237,7 @@ class _Walk:
             good = deepcopy(self.model.state_dict())
 
     def _usual_epochs(self, batches: int) -> int:
-        if not self.watch.blind:
+        if not self.blind:
             return ceil(_STEPS / batches)
         self.case.report.note(
             "no validation data: nothing tells how unseen samples are treated, so 5 epochs were "

@@ -115,8 +115,13 @@ def cache_folder() -> Path:
 
 
 def _decoded(stored: Mapping[str, Any], name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    from PIL import Image  # noqa: PLC0415 - for encoded pictures only
-
+    try:
+        from PIL import Image  # noqa: PLC0415 - for encoded pictures only
+    except ModuleNotFoundError as why:
+        raise MissingInput(
+            "Pillow is not installed, which decodes pictures",
+            hint="pip install expunge[pictures].",
+        ) from why
     blob, offsets = stored[f"{name}_blob"], stored[f"{name}_offsets"]
     height, width, channels = (int(size) for size in stored["image_shape"])
     strips = []
