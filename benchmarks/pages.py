@@ -61,13 +61,14 @@ def _page(table: Table, found: Found, raw: dict[str, Any]) -> str:
 
 
 _READING = """\
-Values are means over seeds with their 95 % t-interval; with one seed, the interval is that of the
-test samples. In parentheses: the difference to the model retrained without the forget set, by the
-same recipe and seed. *Threshold AUC* is how well an attacker tells forgotten samples from unseen
-ones by their loss; *probe AUC* is how well a linear probe on the last features tells the forgotten
-class from the others (for samples: forgotten samples from unseen ones). What counts there is the
-distance to retraining, not to 0.5. *Seconds* are those of the processor, on one thread;
-*time* is their share of what retraining takes, extrapolated from an epoch over 4,096 samples.
+Values are means over seeds with their 95 % t-interval, or without one where all seeds agree; with
+one seed, the interval is that of the test samples. In parentheses: the difference to the model
+retrained without the forget set, by the same recipe and seed. *Threshold AUC* is how well an
+attacker tells forgotten samples from unseen ones by their loss; *probe AUC* is how well a linear
+probe on the last features tells the forgotten class from the others (for samples: forgotten
+samples from unseen ones). What counts there is the distance to retraining, not to 0.5. *Seconds*
+are those of the processor, on one thread; *time* is their share of what retraining takes,
+extrapolated from an epoch over 4,096 samples.
 """
 
 
@@ -136,7 +137,7 @@ def _shown(column: Column, values: list[float], interval: Sequence[float] | None
     centre = _number(column, mean(values))
     if interval is not None:
         return f"{centre} ± {_number(column, (interval[1] - interval[0]) / 2)}"
-    if len(values) < 2:
+    if len(set(values)) < 2:
         return centre
     found = mean_interval(torch.tensor(values, dtype=torch.float64))
     return f"{centre} ± {_number(column, (found.high - found.low) / 2)}"

@@ -3,6 +3,9 @@
 `python benchmarks/plain.py --data DIR` on CIFAR-10, class 3, with the original that
 `benchmarks/run.py` trained. The plain loop forwards forget and retain batches separately, reads
 both through a DataLoader, computes in full precision, and looks at the forget set once an epoch.
+It also takes all retained samples for its centroids, picks targets anew at every step, and has a
+constant learning rate, as the published loop does; it has no recovery. Read both scores beside the
+ratio: the ratio means something where they are alike.
 """
 
 import argparse
@@ -69,7 +72,7 @@ def _endless(loader: DataLoader[object]) -> object:
 
 
 def main() -> None:
-    """Time both, interleaved with nothing, and write results/plain.json."""
+    """Time both on this machine, one after the other, and write results/plain.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=os.environ.get("EXPUNGE_DATA"))
     problem = cifar10(data=parser.parse_args().data)
@@ -77,10 +80,12 @@ def main() -> None:
     parts = expunge.split(
         problem.train, Request(Classes((3,))), test=problem.test, validation=problem.validation
     )
+    started = time.process_time()
     outcome = expunge.unlearn(original, parts, Duck(), task=problem.task)
-    started = time.perf_counter()
+    mine = time.process_time() - started
+    started = time.process_time()
     theirs = plain(original, parts, epochs=3)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     before, ours, other = (
         snapshot(model, parts, problem.task) for model in (original, outcome.after, theirs)
     )
@@ -89,9 +94,9 @@ def main() -> None:
         for s in (ours, other)
     ]
     body = {
-        "duck": {"seconds": outcome.seconds, "aus": scores[0]},
+        "duck": {"seconds": mine, "aus": scores[0]},
         "plain": {"seconds": seconds, "aus": scores[1]},
-        "ratio": seconds / outcome.seconds,
+        "ratio": seconds / mine,
         "threads": torch.get_num_threads(),
     }
     text = json.dumps(body, indent=1, sort_keys=True) + "\n"
