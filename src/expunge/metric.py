@@ -5,16 +5,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, TypeVar
 
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from expunge.algebra.differences import Difference, Limit
 from expunge.algebra.statistics import Interval
 from expunge.ensembles import References
 from expunge.errors import MissingInput
-from expunge.observing import Snapshot
+from expunge.observing import Observation, Snapshot
 from expunge.outcome import Outcome
 from expunge.tasks import Kind
+from expunge.tasks.task import Answer
 
 T = TypeVar("T")
 
@@ -127,6 +128,13 @@ class Trial:
     def targets(self, score: Callable[[Snapshot], float]) -> tuple[float, ...]:
         """What each reference scores; nothing where there are none."""
         return tuple(score(snapshot) for snapshot in self.snapshots)
+
+    def embedding(self, seen: Observation) -> Float[Tensor, "n d"]:
+        """The features of what was seen, or MissingInput with the layers that could be named."""
+        features = next(iter(seen.features.values()), None)
+        layers = tuple(name for name, _ in self.outcome.after.named_modules() if name)
+        layer = str(getattr(self.outcome.task, "layer", "auto"))
+        return Answer(seen.logits, features, layers, layer).embedding
 
     def about(self, ids: Int[Tensor, " n"]) -> "Trial":
         """The same trial with only these samples as the forget set."""

@@ -35,9 +35,8 @@ from expunge.algebra.sampling import drawn
 from expunge.algebra.statistics import Interval, mean_interval
 from expunge.errors import MissingInput
 from expunge.metric import Exhibit, Measurement, Metric, Trial
-from expunge.observing import Observation, Snapshot
+from expunge.observing import Snapshot
 from expunge.tasks import Kind
-from expunge.tasks.task import Answer
 
 Map = Literal["pca", "tsne"]
 
@@ -196,19 +195,12 @@ def _placed(trial: Trial, seen: Snapshot) -> _Placed:
         raise MissingInput("nobody left the training set, so no features are to be looked at")
     parts = [part.only(part.ids.argsort()) for part in (seen.forget, seen.retain)]
     return _Placed(
-        torch.cat([_embedding(trial, part) for part in parts]),
+        torch.cat([trial.embedding(part) for part in parts]),
         torch.cat([part.labels for part in parts]),
         torch.cat([part.ids for part in parts]),
         len(seen.forget),
         seen.forget.logits.shape[1],
     )
-
-
-def _embedding(trial: Trial, seen: Observation) -> Tensor:
-    features = next(iter(seen.features.values()), None)
-    layers = tuple(name for name, _ in trial.outcome.after.named_modules() if name)
-    layer = str(getattr(trial.outcome.task, "layer", "auto"))
-    return Answer(seen.logits, features, layers, layer).embedding
 
 
 _AXIS: dict[Map, str] = {"pca": "principal direction", "tsne": "t-SNE direction"}

@@ -33,7 +33,6 @@ from expunge.errors import MissingInput
 from expunge.metric import Comparison, Measurement, Metric, Trial
 from expunge.observing import Observation, Snapshot
 from expunge.tasks import Kind
-from expunge.tasks.task import Answer
 
 Pair = tuple[Tensor, Tensor]
 """Scores of what the probe looks for, and of the rest."""
@@ -96,7 +95,7 @@ class Probe(Metric):
         group = torch.arange(len(gone) + len(kept)) < len(gone)
         found = probe(torch.cat([gone, kept]), group, self.l2)
         removed, others = (
-            _embedding(trial, part.only(part.ids.argsort()))
+            trial.embedding(part.only(part.ids.argsort()))
             for part in (seen.test_removed, seen.test_kept)
         )
         return found.scores(removed), found.scores(others)
@@ -115,7 +114,7 @@ class Probe(Metric):
         """Features of at most ``rows`` samples, shuffled, the same ones for every model."""
         if len(seen) == 0:
             raise MissingInput("no training sample stays, so a probe has nothing to compare with")
-        return _embedding(trial, seen.only(drawn(seen.ids, self.rows)))
+        return trial.embedding(seen.only(drawn(seen.ids, self.rows)))
 
 
 _SCORED = {
@@ -140,10 +139,3 @@ def _told(name: str, comparison: Comparison | None) -> str:
 def _left_as_class(seen: Snapshot) -> Tensor:
     """Which forgotten samples left because their whole class did."""
     return torch.isin(seen.forget.labels, torch.tensor(seen.removed, dtype=torch.long))
-
-
-def _embedding(trial: Trial, seen: Observation) -> Tensor:
-    features = next(iter(seen.features.values()), None)
-    layers = tuple(name for name, _ in trial.outcome.after.named_modules() if name)
-    layer = str(getattr(trial.outcome.task, "layer", "auto"))
-    return Answer(seen.logits, features, layers, layer).embedding

@@ -6,11 +6,8 @@ The last 2,000 training pictures are the validation set; the published order is 
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from expunge.fitting import Fit
-from expunge.problems.images import CropAndFlip, Images, archive, decoded
+from expunge.problems.images import CropAndFlip, archive, labelled
 from expunge.problems.networks import resnet18
 from expunge.problems.problem import Problem
 from expunge.recipe import Recipe
@@ -31,7 +28,7 @@ def cifar10(
 ) -> Problem:
     """A residual network of 18 layers on CIFAR-10, by a one-cycle schedule."""
     path = archive(data, "cifar10/cifar10.npz", HOME)
-    train, test = (_images(path, part) for part in ("train", "test"))
+    train, test = (labelled(path, part, _MEAN, _DEVIATION) for part in ("train", "test"))
     fit = Fit(epochs=epochs, lr=lr, schedule="onecycle", augment=CropAndFlip() if augment else None)
     return Problem(
         train=train.only(slice(None, _TRAIN)),
@@ -40,9 +37,3 @@ def cifar10(
         task=Classification(),
         recipe=Recipe(partial(resnet18, width=width), fit, name=f"cifar10-resnet18-{width}"),
     )
-
-
-def _images(path: Path, part: str) -> Images:
-    with np.load(path) as stored:
-        labels = torch.from_numpy(stored[f"y_{part}"]).long()
-    return Images(decoded(path, f"x_{part}"), labels, _MEAN, _DEVIATION)

@@ -6,11 +6,8 @@ The last 5,000 training pictures are the validation set; the published order is 
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from expunge.fitting import Fit
-from expunge.problems.images import Images, archive, decoded
+from expunge.problems.images import archive, labelled
 from expunge.problems.networks import small_cnn
 from expunge.problems.problem import Problem
 from expunge.recipe import Recipe
@@ -26,7 +23,7 @@ def fashion(
 ) -> Problem:
     """A small convolutional network on Fashion-MNIST, by a one-cycle schedule."""
     path = archive(data, "fashion_mnist/fashion_mnist.npz", HOME)
-    train, test = (_images(path, part) for part in ("train", "test"))
+    train, test = (labelled(path, part, _MEAN, _DEVIATION) for part in ("train", "test"))
     fit = Fit(epochs=epochs, lr=lr, schedule="onecycle")
     return Problem(
         train=train.only(slice(None, _TRAIN)),
@@ -35,9 +32,3 @@ def fashion(
         task=Classification(),
         recipe=Recipe(partial(small_cnn, width=width), fit, name=f"fashion-cnn-{width}"),
     )
-
-
-def _images(path: Path, part: str) -> Images:
-    with np.load(path) as stored:
-        labels = torch.from_numpy(stored[f"y_{part}"]).long()
-    return Images(decoded(path, f"x_{part}"), labels, _MEAN, _DEVIATION)

@@ -106,6 +106,15 @@ def decoded(path: Path, name: str) -> UInt8[Tensor, "n c h w"]:
     return torch.from_numpy(np.load(kept, mmap_mode="c"))
 
 
+def labelled(
+    path: Path, part: str, mean: tuple[float, ...], deviation: tuple[float, ...]
+) -> Images:
+    """One part of an archive: the pictures ``x_PART`` with the labels ``y_PART``."""
+    with np.load(path) as stored:
+        labels = torch.from_numpy(stored[f"y_{part}"]).long()
+    return Images(decoded(path, f"x_{part}"), labels, mean, deviation)
+
+
 def cache_folder() -> Path:
     """Where decoded data and trained models are kept between runs."""
     told = os.environ.get("EXPUNGE_CACHE") or Path.home() / ".cache" / "expunge"
