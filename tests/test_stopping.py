@@ -53,10 +53,21 @@ def look(found, **settings):
 def test_a_class_is_done_with_when_it_is_hardly_recognised():
     labels = torch.arange(90) % 3
     for right, done in ((labels != 1, True), (trues(90, 90), False)):
-        found = case(Classes((1,)), forget_right=right, unseen_right=labels != 1)
+        found = case(Classes((1,)), forget_right=right, unseen_right=labels != 1, sure=8.0)
         train = found.forget.part.source
-        train.tensors[0][90:][train.tensors[1][90:] == 1] = torch.tensor([0.0, 0.0, 4.0])
+        train.tensors[0][90:][train.tensors[1][90:] == 1] = torch.tensor([0.0, 0.0, 8.0])
         assert look(found).done is done
+
+
+@pytest.mark.parametrize(("samples", "done"), [(90, False), (330, True)])
+def test_where_few_samples_tell_a_class_must_not_be_held_likely_either(samples, done):
+    """An answer of 2, 0, 0 gives others eleven per cent, which thirty samples need not show."""
+    labels = torch.arange(samples) % 3
+    wrong = labels != 1
+    found = case(Classes((1,)), forget_right=wrong, unseen_right=wrong, sure=2.0)
+    train = found.forget.part.source
+    train.tensors[0][samples:][train.tensors[1][samples:] == 1] = torch.tensor([0.0, 0.0, 2.0])
+    assert look(found).done is done
 
 
 def test_a_class_that_unseen_samples_still_show_is_not_done_with():

@@ -1,9 +1,10 @@
 """When to stop: once the model treats what must go like data that it never saw.
 
 A removed class is done with when it is hardly recognised any more, in what was forgotten and in
-what was never seen: a model can learn the one by heart and still know the other. Single samples
-are done with when their mean loss has risen to that of unseen samples of the same classes, or,
-where there are enough of them, when they are recognised no more often than those. Unseen means
+what was never seen: a model can learn the one by heart and still know the other. Where so few
+samples tell that chance alone may spare them all, it must not be held likely either. Single
+samples are done with when their mean loss has risen to that of unseen samples of the same classes,
+or, where there are enough of them, when they are recognised no more often than those. Unseen means
 validation data: the test set is for the audit, and no method may look at it.
 """
 
@@ -92,7 +93,10 @@ class Watch:
         return 1.0 if weights is None else 1 - (weights * unseen.correct).sum().item()
 
     def _class_done(self, gone: Observation) -> bool:
-        return len(gone) == 0 or gone.accuracy <= self._goal
+        if len(gone) == 0 or gone.accuracy > self._goal:
+            return len(gone) == 0
+        fine = len(gone) * self._goal >= 1  # else one sample more or less is too coarse a measure
+        return fine or gone.confidence.mean().item() <= self._goal
 
     def _samples_done(self, gone: Observation, unseen: Observation) -> bool:
         called = torch.tensor(
