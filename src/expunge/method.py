@@ -1,6 +1,7 @@
 """What an unlearning method is, and all that it may look at."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from math import isfinite
 from pathlib import Path
@@ -30,6 +31,12 @@ class Report:
     def note(self, text: str) -> None:
         """Tell the reader of the outcome something."""
         self.notes.append(text)
+
+    def settled(self, values: Mapping[str, object]) -> None:
+        """Tell the reader what was used where a setting was left to the method."""
+        told = (f"{k} = {v:g}" if isinstance(v, float) else f"{k} = {v}" for k, v in values.items())
+        if values:
+            self.note(f"used where nothing was set: {', '.join(told)}")
 
     def trace(self, name: str, step: int, value: float) -> None:
         """Add a point to a curve."""

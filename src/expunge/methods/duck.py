@@ -13,9 +13,10 @@ first steps of Adam at full rate wreck a large network. Looking happens every fe
 ends before it would bring the forgotten back.
 
 Of fifty single samples or more, only those nearest to going are drawn: as many as unseen data get
-wrong, and a few more. The rest a retrained model would get right as well, and drawing them costs
-unseen samples dearly; ``drawn=1.0`` is the published way. Samples with ``targets`` of their own
-(mislabelled, poisoned) are all drawn, and done with once they are called by them.
+wrong, and a quarter more. The rest a retrained model would get right as well, and drawing them
+costs unseen samples dearly; the published way is ``drawn=1.0``. Samples with ``targets`` of their
+own are all drawn, until called by them. The pull grows by half after 100, 200 and
+300 steps, lest it be held in balance by what stays.
 
 By scenario: where classes leave, the rate rises to 0.002 in 100 steps, BatchNorm is frozen, a look
 every 10 steps must find the goal reached twice; where single samples leave, it rises to 0.0005 in
@@ -23,19 +24,18 @@ every 10 steps must find the goal reached twice; where single samples leave, it 
 ``epochs`` the forgetting takes 1,000 steps at most, or five epochs where no validation data tell
 when single samples are done with.
 
-It costs one forward pass over some retained samples (500 a class) and over the forget set; then
-one joined forward and backward pass a step; and a look asks about up to 2,000 forgotten and 2,000
-unseen samples (2,500 each where single samples leave), about as much as the steps between two.
-What moves embeddings can also merely hide a class: look at the class probe.
+It costs one forward pass over some retained samples (500 a class) and over the forget set, one
+joined forward and backward pass a step, and a look at up to 2,000 forgotten and as many unseen
+samples (2,500 where single ones leave), about as much as the steps between two looks. What moves
+embeddings can also merely hide a class: look at the class probe.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from itertools import repeat
 from math import ceil, cos, pi
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from jaxtyping import Int
 from torch import Tensor, nn
@@ -44,8 +44,10 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
 from expunge.algebra.geometry import ROWWISE, Metric
+from expunge.batching import Batches
 from expunge.errors import BadSetting
 from expunge.method import Case, Method, learning
+from expunge.observing import untraced
 from expunge.request import Classes
 from expunge.splitting import Part
 from expunge.steering import Course, Targets, plotted
@@ -55,6 +57,8 @@ from expunge.tasks import Batch, Kind
 Policy = Literal["frozen", "joint", "separate"]
 
 _SLACK = 1.25  # more single samples are drawn than must go: not all of them follow
+_GROWTH, _RISES = 1.5, 3  # of the pull, and how often
+_PATIENCE = 100  # steps after which the pull grows: what stays may hold it in balance
 _STEPS = 1000  # optimizer steps, at most, where a goal will end them sooner
 
 
@@ -74,12 +78,10 @@ _FOR_CLASSES = _Pace(lr=2e-3, warmup=100, check_every=10, batch_norm="frozen", h
 _FOR_SAMPLES = _Pace(lr=5e-4, warmup=30, check_every=30, batch_norm="joint", hold=1, most=2500)
 
 
+# More fields than most methods have: the published one has that many dials, and each matters.
 @dataclass(frozen=True)
 class Duck(Method):
-    """Draw forget embeddings to the nearest wrong class centroid, and hold the rest in place.
-
-    It has more fields than most: the published method has that many dials, and each matters.
-    """
+    """Draw forget embeddings to the nearest wrong class centroid, and hold the rest in place."""
 
     tasks: ClassVar[tuple[Kind, ...]] = ("classification",)
     half: ClassVar[bool] = True
@@ -96,9 +98,7 @@ class Duck(Method):
     distance: Metric = "cosine"  # between embeddings and centroids
     targets: Targets = None  # the class to move to, for all or by label; None: the nearest
     per_class: int = 500  # retained samples behind a centroid, at least; 0: all
-    batch_norm: Policy | None = (
-        None  # frozen: evaluation mode, no dropout either; None: by scenario
-    )
+    batch_norm: Policy | None = None  # frozen: evaluation mode, no dropout; None: by scenario
     check_every: int | None = None  # steps between two looks at the goal; None: by scenario
     goal: float = 0.01  # accuracy at which a class counts as forgotten
     floor: float = 0.05  # accuracy that what stays may lose before the forgetting ends
@@ -119,10 +119,11 @@ class Duck(Method):
             return model
         optimizer = Adam(learning(model), lr=pace.lr)
         walk = _Walk(self, pace, model, case, course, watch, optimizer)
-        part = walk.drawn(start)
-        done = walk.move(part, start)
+        walk.aim(start)
+        done = walk.move(start)
+        walk.tell()
         if course is not None and self.retain_weight and self.recovery:
-            walk.recover(part, done=done)
+            walk.recover(done=done)
         return model
 
     def pace(self, case: Case) -> _Pace:
@@ -136,9 +137,9 @@ class Duck(Method):
         learning(model)
         positive = ("epochs", "lr", "batch", "retain_per_forget", "drawn", "check_every",
                     "temperature")  # fmt: skip
-        for name in positive:
-            if getattr(self, name) == 0:
-                raise BadSetting(f"{name} is 0", hint="it must be positive.")
+        wrong = [name for name in positive if getattr(self, name) == 0]
+        if wrong:
+            raise BadSetting(f"{wrong[0]} is 0", hint="it must be positive.")
         if pace.batch_norm == "separate" and len(case.forget.part) == 1:
             raise BadSetting(
                 "batch_norm is separate, but one forget sample has no statistics of its own",
@@ -151,7 +152,7 @@ class Duck(Method):
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Walk:
     """One run: the model on its way, and all that guides it."""
 
@@ -162,45 +163,48 @@ class _Walk:
     course: Course | None  # None: nothing is drawn anywhere, and what is left is fine-tuning
     watch: Watch
     optimizer: Adam
+    share: float = 1.0  # of single samples that are drawn
+    epochs: int = 0
+
+    @property
+    def part(self) -> Part:
+        """Whom to draw: all of a class, and of many single samples those nearest to going."""
+        part = self.case.forget.part
+        if self.course is None or self.share >= 1:
+            return part
+        return Part(part.source, self.course.nearest(max(1, ceil(self.share * self._single))))
 
     @property
     def blind(self) -> bool:
         """Whether nothing tells when the goal is reached."""
         return self.course is not None and self.watch.blind(self.course.own)
 
-    def drawn(self, start: Look) -> Part:
-        """Whom to draw: all of a class, and of many single samples those nearest to going."""
-        part, usual = self.case.forget.part, 1.0 if self.blind else _SLACK * start.missed
+    def aim(self, start: Look) -> None:
+        """Draw as many single samples as unseen data get wrong, and a few more."""
+        usual = 1.0 if self.blind else _SLACK * start.missed
         share = usual if self.how.drawn is None else self.how.drawn
-        if self.course is None or share >= 1 or (many := int(self.course.single.sum())) < ENOUGH:
-            return part
-        nearest = self.course.nearest(max(1, ceil(share * many)))
-        self.case.report.note(
-            f"{len(nearest):,} of {len(part):,} forget samples were drawn, those nearest to going; "
-            f"the others a retrained model would probably get right as well"
-        )
-        return Part(part.source, nearest)
+        self.share = min(1.0, share) if self._single >= ENOUGH else 1.0
 
-    def move(self, part: Part, start: Look) -> bool:
+    def move(self, start: Look) -> bool:
         """Stage one: draw towards the targets until the goal is reached; say whether it was."""
-        how, pace, report = self.how, self.pace, self.case.report
-        optimizer = self.optimizer
+        how, pace, report, optimizer = self.how, self.pace, self.case.report, self.optimizer
         rise = LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / max(1, pace.warmup)))
-        leaving = replace(self.case.forget, part=part, size=how.batch)
         staying = replace(self.case.retain, size=how.batch * how.retain_per_forget).endless()
-        epochs = how.epochs or self._usual_epochs(len(leaving))
-        report.total = epochs * len(leaving)
-        visits = (visit for _ in range(epochs) for visit in leaving.indexed())
-        held = 0
-        for step, (visit, kept) in enumerate(zip(visits, staying, strict=False), 1):
+        batches = len(self._leaving())
+        self.epochs = how.epochs or self._usual_epochs(batches)
+        report.total = batches * self.epochs
+        held, steps = 0, range(1, report.total + 1)
+        for step, visit, kept in zip(steps, self._visits(), staying, strict=False):
             distance, loss = self._losses(visit, kept)
-            self._descend(optimizer, how.distance_weight * distance + how.retain_weight * loss)
+            pull = how.distance_weight * _GROWTH ** min(step // _PATIENCE, _RISES)
+            self._descend(optimizer, pull * distance + how.retain_weight * loss)
             rise.step()
             if step % pace.check_every and step != report.total:
                 continue
             seen = self.watch.look(self.model, step)
             held = held + 1 if seen.done else 0
             if held == pace.hold or (seen.done and step == report.total):
+                report.note(f"the goal was reached at step {step:,}")
                 return True
             if seen.kept < start.kept - how.floor:
                 report.note(
@@ -212,7 +216,7 @@ class _Walk:
             report.note(f"the goal was not reached in {report.total} steps")
         return False
 
-    def recover(self, part: Part, *, done: bool) -> None:
+    def recover(self, *, done: bool) -> None:
         """Stage two: mend what stays, never so far that the forgotten comes back."""
         how, report = self.how, self.case.report
         good = deepcopy(self.model.state_dict())
@@ -221,10 +225,9 @@ class _Walk:
             optimizer,
             lambda step: how.recovery_lr / self.pace.lr * (1 + cos(pi * step / how.recovery)) / 2,
         )
-        leaving = replace(self.case.forget, part=part, size=how.batch)
-        visits = (visit for _ in repeat(None) for visit in leaving.indexed())
+        steps = range(1, how.recovery + 1)
         staying = replace(self.case.retain, size=how.recovery_batch).endless()
-        for step, visit, kept in zip(range(1, how.recovery + 1), visits, staying, strict=False):
+        for step, visit, kept in zip(steps, self._visits(), staying, strict=False):
             distance, loss = self._losses(visit, how.augment(kept) if how.augment else kept)
             self._descend(optimizer, loss + how.recovery_pull * how.distance_weight * distance)
             fall.step()
@@ -235,6 +238,28 @@ class _Walk:
                 report.note(f"recovery ended before step {step}: more would have undone the goal")
                 return
             good = deepcopy(self.model.state_dict())
+
+    def tell(self) -> None:
+        """Say what stood in for every setting that was left open, and who was drawn."""
+        report, everybody, part = self.case.report, self.case.forget.part, self.part
+        used = {"epochs": self.epochs, "drawn": self.share} | asdict(self.pace)
+        report.settled({k: v for k, v in used.items() if getattr(self.how, k, 0) is None})
+        if len(part) < len(everybody):
+            report.note(
+                f"{len(part):,} of {len(everybody):,} forget samples were drawn, those nearest to "
+                f"going; the others a retrained model would probably get right as well"
+            )
+
+    @property
+    def _single(self) -> int:
+        return 0 if self.course is None else int(self.course.single.sum())
+
+    def _leaving(self) -> Batches:
+        return replace(self.case.forget, part=self.part, size=self.how.batch)
+
+    def _visits(self) -> Iterator[tuple[Int[Tensor, " n"], Batch]]:
+        """Everybody who is drawn, epoch by epoch."""
+        return (visit for _ in repeat(None) for visit in self._leaving().indexed())
 
     def _usual_epochs(self, batches: int) -> int:
         if not self.blind:
@@ -261,7 +286,7 @@ class _Walk:
         if self.pace.batch_norm != "separate":
             answer = task.answer(self.model, task.join(batch, kept))
             return answer.embedding[:size], answer.logits[size:]
-        with _untraced(self.model):
+        with untraced(self.model):
             features = task.answer(self.model, batch).embedding
         return features, task.answer(self.model, kept).logits
 
@@ -273,16 +298,3 @@ class _Walk:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-
-
-@contextmanager
-def _untraced(model: nn.Module) -> Iterator[None]:
-    """Normalise by the batch at hand, and let nothing of it stay in the running statistics."""
-    norms: list[Any] = [m for m in model.modules() if getattr(m, "track_running_stats", False)]
-    for norm in norms:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.track_running_stats = True
