@@ -1,16 +1,15 @@
 """Write what a table found: every raw number as JSON, and one page that a newcomer can read."""
 
 import json
-import os
-import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import streams
 import torch
-from table import Cell, Row, Table
+from table import Cell, Row, Table, grid
 
 from expunge.algebra.statistics import mean_interval
 
@@ -30,7 +29,9 @@ COLUMNS = (
     Column("forgotten, unseen", ("test accuracy, removed classes",), percent=True),
     Column("forgotten, trained on", ("forget accuracy",), percent=True),
     Column("kept, unseen", ("test accuracy, kept classes", "test accuracy"), percent=True),
+    Column("kept, trained on", ("retain accuracy",), percent=True),
     Column("AUS", ("AUS",)),
+    Column("loss of the forgotten", ("forget loss",)),
     Column("threshold AUC", ("membership AUC, threshold (loss)",)),
     Column("probe AUC", ("class-probe AUC", "membership-probe AUC")),
 )
@@ -40,7 +41,9 @@ def write(table: Table, found: Found, results: Path, *, quick: bool) -> None:
     """Write results/TABLE.json and results/TABLE.md."""
     raw = {
         "quick": quick,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
+        "machine": "; ".join(
+            sorted({run["machine"] for _, _, runs in found for run in runs if "machine" in run})
+        ),
         "rows": [run for _, _, runs in found for run in runs],
     }
     results.mkdir(parents=True, exist_ok=True)
@@ -57,8 +60,18 @@ def _page(table: Table, found: Found, raw: dict[str, Any]) -> str:
         f"Measured on {raw['machine']}; one thread a process, two processes side by side.\n",
         _READING,
     ]
-    return "\n".join(head + [_section(cell, found) for cell in table.cells])
+    columns = [c for c in COLUMNS if c.title in (table.columns or _USUAL)]
+    return "\n".join(head + [_section(cell, found, columns) for cell in table.cells])
 
+
+_USUAL = {
+    "forgotten, unseen",
+    "forgotten, trained on",
+    "kept, unseen",
+    "AUS",
+    "threshold AUC",
+    "probe AUC",
+}
 
 _READING = """\
 Values are means over seeds with their 95 % t-interval, or without one where all seeds agree; with
@@ -72,14 +85,14 @@ extrapolated from an epoch over 4,096 samples.
 """
 
 
-def _section(cell: Cell, found: Found) -> str:
+def _section(cell: Cell, found: Found, asked_for: Sequence[Column]) -> str:
     every = [(row, runs) for other, row, runs in found if other == cell and runs]
     mine = [(row, [run for run in runs if "failed" not in run]) for row, runs in every]
     mine = [(row, runs) for row, runs in mine if runs]
     if not mine:
         return "\n".join([f"## {cell.name}\n\nNot run yet.\n", *_failures(every)])
     first = mine[0][1]
-    columns = [c for c in COLUMNS if any(_name(c, run) for run in first)]
+    columns = [c for c in asked_for if any(_name(c, run) for run in first)]
     head = ["method", *(c.title for c in columns), "seconds", "time", "steps"]
     body = [
         ["untouched", *(_standing(c, first, "original") for c in columns), "", "", ""],
@@ -87,10 +100,10 @@ def _section(cell: Cell, found: Found) -> str:
          _spread([run["retraining_seconds"] for run in first], "{:.0f}"), "100 %", ""],
     ]  # fmt: skip
     body += [[row.name, *(_cell(c, runs) for c in columns), *_price(runs)] for row, runs in mine]
-    asked = f"Asked of DUCK: {cell.asked}. " if cell.asked else ""
+    asked = f"Asked: {cell.asked}. " if cell.asked else ""
     seeds = f"Seeds: {', '.join(str(run['seed']) for run in first)}."
-    told = [*_hidden(mine), *_failures(every)]
-    return "\n".join([f"## {cell.name}\n", f"{asked}{seeds}\n", _grid(head, body), *told])
+    told = [*streams.section(mine), *_hidden(mine), *_failures(every)]
+    return "\n".join([f"## {cell.name}\n", f"{asked}{seeds}\n", grid(head, body), *told])
 
 
 def _failures(every: Sequence[tuple[Row, list[dict[str, Any]]]]) -> Iterable[str]:
@@ -162,8 +175,3 @@ def _spread(values: Sequence[float], form: str) -> str:
     """The mean, and the smallest and largest where they differ."""
     low, high = form.format(min(values)), form.format(max(values))
     return form.format(mean(values)) + (f" ({low} to {high})" if low != high else "")
-
-
-def _grid(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"

@@ -4,6 +4,9 @@ The original and the reference of a cell are asked once. Times are seconds of th
 thread, so that waiting for a busy neighbour counts for nobody.
 """
 
+import json
+import os
+import platform
 import random
 import time
 from collections.abc import Iterator
@@ -29,6 +32,7 @@ from expunge.metrics.accuracy import Accuracy
 from expunge.metrics.aus import Aus
 from expunge.metrics.feature_space import FeatureSpace
 from expunge.metrics.forget_flow import ForgetFlow
+from expunge.metrics.loss import Loss
 from expunge.metrics.membership import Membership
 from expunge.metrics.probe import Probe
 from expunge.observing import Snapshot, snapshot
@@ -40,11 +44,13 @@ from expunge.storing import digest_json, read_json, write_json
 METRICS: tuple[Metric, ...] = (
     Accuracy(),
     Aus(),
+    Loss(),
     Membership(Threshold("loss")),
     Probe(),
     ForgetFlow(),
     FeatureSpace(),
 )
+MACHINE = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
 _RETAINED = 3000  # retained samples that are asked about; all of them would only cost time
 _PACED = 4096  # training samples that the price of retraining is measured on
 
@@ -74,8 +80,9 @@ def work(table: Table, data: Path | None, cache: Path, results: Path) -> None:
                 stage = _staged(cell, seed, data, cache)
                 random.Random().shuffle(todo)  # noqa: S311
                 for row in todo:
-                    body = _tried(stage, cell, seed, row)
-                    write_json(kept(results, cell, seed, row), "row", body)
+                    path = kept(results, cell, seed, row)
+                    body = _tried(stage, cell, seed, row) | {"key": path.stem}
+                    write_json(path, "row", body)
 
 
 def kept(results: Path, cell: Cell, seed: int, row: Row) -> Path:
@@ -83,6 +90,20 @@ def kept(results: Path, cell: Cell, seed: int, row: Row) -> Path:
     key = digest_json([cell.name, dict(cell.settings), dict(cell.forget), row.method,
                        dict(row.settings), seed])  # fmt: skip
     return results / f"{key[:20]}.json"
+
+
+def recall(page: Path, results: Path) -> None:
+    """Take up rows that an earlier run wrote to a page's JSON, perhaps on another machine."""
+    told = json.loads(page.read_text()) if page.exists() else {"rows": []}
+    for body in told["rows"]:
+        path = results / f"{body.get('key', '')}.json"
+        if "key" in body and not path.exists():
+            write_json(path, "row", body)
+
+
+def complete(cell: Cell, seed: int, results: Path) -> bool:
+    """Whether every row of a cell has been run with this seed."""
+    return all(kept(results, cell, seed, row).exists() for row in cell.rows)
 
 
 def found(table: Table, results: Path) -> Iterator[tuple[Cell, Row, list[dict[str, Any]]]]:
@@ -155,10 +176,11 @@ def _run(stage: Stage, cell: Cell, seed: int, row: Row) -> dict[str, Any]:
         "retraining_seconds": stage.retraining,
         "reference_seconds": stage.references.seconds,
         "notes": list(outcome.notes),
-        "traces": {k: list(v) for k, v in outcome.traces.items() if "accuracy" in k},
+        "traces": {k: list(v) for k, v in outcome.traces.items() if k != "loss"},
         "measurements": {m.name: _told(m) for metric in METRICS for m in metric.measure(trial)},
         "versions": {name: version(name) for name in ("expunge", "torch")},
         "threads": torch.get_num_threads(),
+        "machine": MACHINE,
     }
 
 

@@ -1,11 +1,13 @@
 """Run one table: `python benchmarks/run.py benchmarks/duck.toml --data DIR`.
 
 Originals and references are trained once and kept, rows are run in random order and kept, so a
-run that was killed goes on where it stopped. `--quick` takes every cell's small stand-in.
+run that was killed goes on where it stopped; rows that results/TABLE.json holds are not run again
+(delete it after a change that they should show). `--quick` takes every cell's small stand-in.
 """
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 
 import pages
@@ -29,9 +31,10 @@ def main() -> None:
         raise SystemExit("a part of a table is not the table: name another folder with --out")
     cache = cache_folder()
     kept = cache / "rows"
+    rows.recall(RESULTS / f"{found.name}.json", kept)
     match told.stage:
         case "train":
-            training.work(found, told.data, cache)
+            training.work(found, told.data, cache, partial(rows.complete, results=kept))
         case "rows":
             rows.work(found, told.data, cache, kept)
         case stage:

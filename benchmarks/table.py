@@ -1,7 +1,7 @@
 """One table of a benchmark: its cells, read from a TOML file."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -12,8 +12,9 @@ import torch
 
 import expunge
 from expunge import Classes, Request, Samples
+from expunge.batching import Batches
 from expunge.problems import Problem
-from expunge.splitting import Split
+from expunge.splitting import Part, Split
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,22 @@ class Cell:
         return _posed(self.problem, tuple(self.settings.items()), data)
 
     def split(self, problem: Problem, seed: int) -> Split:
-        """What leaves: the classes that the table names, or a share of samples drawn by seed."""
-        target = self._target(len(problem.train), seed)
+        """What leaves: classes, or samples drawn by seed: a share or so many, of a class or not."""
+        target = self._target(problem, seed)
         return expunge.split(
             problem.train, Request(target), test=problem.test, validation=problem.validation
         )
 
-    def _target(self, size: int, seed: int) -> Classes | Samples:
+    def _target(self, problem: Problem, seed: int) -> Classes | Samples:
         if "classes" in self.forget:
             return Classes(tuple(self.forget["classes"]))
+        size = len(problem.train)
         order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
-        return Samples(tuple(order[: int(size * self.forget["share"])].tolist()))
+        if "of_class" in self.forget:
+            labels = problem.task.labels(Batches(Part.whole(problem.train)).take(order))
+            order = order[labels == self.forget["of_class"]]
+        count = self.forget.get("count") or int(size * self.forget["share"])
+        return Samples(tuple(order[:count].tolist()))
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ class Table:
     title: str
     about: str
     cells: tuple[Cell, ...]
+    columns: tuple[str, ...] = ()  # headings of the page, where not all are wanted
 
 
 @cache
@@ -81,7 +88,7 @@ def read(path: Path, *, quick: bool = False, seeds: int | None = None, only: str
         for cell in body["cell"]
         if only in cell["name"] and (not quick or "quick" in cell)
     )
-    return Table(path.stem, body["title"], body["about"], cells)
+    return Table(path.stem, body["title"], body["about"], cells, tuple(body.get("columns", ())))
 
 
 def _cell(
@@ -103,3 +110,9 @@ def _cell(
 def _row(name: str, body: Mapping[str, Any]) -> Row:
     settings = {key: value for key, value in body.items() if key != "method"}
     return Row(name, body.get("method", name), settings)
+
+
+def grid(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, its numbers to the right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"

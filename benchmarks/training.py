@@ -9,7 +9,7 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,9 +38,13 @@ def spread(arguments: list[str], workers: int = WORKERS) -> None:
         raise SystemExit(f"{len(failed)} of {workers} processes failed; see above")
 
 
-def work(table: Table, data: Path | None, cache: Path) -> None:
-    """Train whatever nobody else is training."""
+def work(
+    table: Table, data: Path | None, cache: Path, complete: Callable[[Cell, int], bool]
+) -> None:
+    """Train whatever nobody else is training, for cells that are not complete."""
     for cell, seed in _wanted(table):
+        if complete(cell, seed):
+            continue
         problem = cell.posed(data)
         original = f"{cell.problem} {sorted(cell.settings.items())} {seed}"
         with claimed(cache, original) as mine:

@@ -1,6 +1,6 @@
 """Extended Yale B: 38 people, each photographed under some 64 lights; 96 by 84 pixels, grey.
 
-Real faces: for research only. Of every person 40 pictures train, 5 validate, and the rest test.
+Real faces: for research only. Of every person 5 pictures validate, and what is left tests.
 """
 
 from functools import partial
@@ -20,14 +20,19 @@ from expunge.tasks import Classification
 
 HOME = "http://vision.ucsd.edu/content/extended-yale-face-database-b-b"
 PEOPLE = 38
-_TRAIN, _VALIDATION = 40, 5  # pictures of every person
+_VALIDATION = 5  # pictures of every person
 _MEAN, _DEVIATION = (0.26,), (0.24,)
 
 
 def yaleb(
-    *, data: str | Path | None = None, width: int = 16, epochs: int = 30, lr: float = 0.1
+    *,
+    data: str | Path | None = None,
+    pictures: int = 40,
+    width: int = 16,
+    epochs: int = 30,
+    lr: float = 0.1,
 ) -> Problem:
-    """Tell who is in the picture: a small convolutional network, by a one-cycle schedule."""
+    """Tell who is in the picture: a small network, trained on so many pictures of everybody."""
     path = archive(data, "yaleb/yaleb_96x84.npz", HOME)
     with np.load(path) as stored:
         people = torch.from_numpy(stored["y"]).long()
@@ -35,9 +40,9 @@ def yaleb(
     place = _places(people)
     build = partial(small_cnn, width=width, depth=4, classes=PEOPLE)
     return Problem(
-        train=everybody.only((place < _TRAIN).nonzero().flatten()),
-        validation=everybody.only(((place - _TRAIN) % 100 < _VALIDATION).nonzero().flatten()),
-        test=everybody.only((place >= _TRAIN + _VALIDATION).nonzero().flatten()),
+        train=everybody.only((place < pictures).nonzero().flatten()),
+        validation=everybody.only(((place - pictures) % 100 < _VALIDATION).nonzero().flatten()),
+        test=everybody.only((place >= pictures + _VALIDATION).nonzero().flatten()),
         task=Classification(),
         recipe=Recipe(
             build,
