@@ -11,7 +11,7 @@ _EDGE = 10  # the first and last tenth are told of
 
 def section(mine: Sequence[tuple[Row, list[dict[str, Any]]]]) -> Iterable[str]:
     """A table of the rows whose samples left one after another."""
-    streams = [(row, run) for row, runs in mine for run in runs if _curve(run, "sample loss")]
+    streams = [(row, run) for row, runs in mine for run in runs if _curve(run, "before loss")]
     if not streams:
         return
     head = [
@@ -25,11 +25,11 @@ def section(mine: Sequence[tuple[Row, list[dict[str, Any]]]]) -> Iterable[str]:
 
 
 def _line(row: Row, run: Mapping[str, Any]) -> list[str]:
-    each = run["seconds"] / len(_curve(run, "sample loss"))
+    each = run["seconds"] / len(_curve(run, "before loss"))
     return [
         row.name,
-        _moved(run, "sample loss"),
-        _moved(run, "sample gradient"),
+        _moved(run, "loss"),
+        _moved(run, "gradient"),
         _lost(run, "validation accuracy"),
         _lost(run, "retain accuracy"),
         f"{each:.2f}",
@@ -38,7 +38,7 @@ def _line(row: Row, run: Mapping[str, Any]) -> list[str]:
 
 def _moved(run: Mapping[str, Any], name: str) -> str:
     """Means before and after a step, over the first and over the last removals."""
-    before, after = _curve(run, name), _curve(run, f"{name} after")
+    before, after = _curve(run, f"before {name}"), _curve(run, f"after {name}")
     size = max(1, len(before) // _EDGE)
     first = f"{mean(before[:size]):.3g} to {mean(after[:size]):.3g}"
     last = f"{mean(before[-size:]):.3g} to {mean(after[-size:]):.3g}"

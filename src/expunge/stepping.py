@@ -1,0 +1,168 @@
+"""The Newton step on some parameters: what a pull does where the retained loss is curved.
+
+Curvature is that of the mean loss over retained samples, restricted to a block. For units of a
+network it has a low rank, a row a sample and direction, and is solved through these rows; else it
+is only ever multiplied with, or written out where it is small.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from expunge.algebra import curvature
+from expunge.algebra.curvature import Linearised, Product, Solution
+from expunge.algebra.parameters import Block
+from expunge.batching import Batches
+from expunge.moving import gradients
+from expunge.secants import secant
+from expunge.tasks import Batch, Task
+from expunge.units import Units, watched
+
+Curvature = Literal["ggn", "hessian", "fisher", "secant", "none"]
+
+_SMALL = 512  # parameters up to which a matrix is written out
+_ROWS = 2**28  # numbers in a low-rank factor, at most
+_ENERGY = 0.999  # of the loss's curvature in the logits, which the directions kept must carry
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Site:
+    """Where a step may go: a block, and the units it lies behind."""
+
+    block: Block
+    units: Units | None = None  # None: the block is not that of chosen units
+    chosen: tuple[int, ...] = ()
+
+    @classmethod
+    def behind(cls, units: Units, chosen: Sequence[int]) -> "Site":
+        """The parameters of these units."""
+        return cls(units.block(chosen), units, tuple(chosen))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ground:
+    """What curvature is measured on, and how."""
+
+    source: Batches
+    chunks: Sequence[Int[Tensor, " _"]]  # positions of samples, a pass each
+    task: Task
+    kind: Curvature
+    damping: float  # added to the curvature in every direction
+    rounds: int = 100  # of conjugate gradients, at most
+    tolerance: float = 1e-4  # of the residual
+
+    def solve(self, model: nn.Module, site: Site, pull: Float[Tensor, " k"]) -> Solution:
+        """The step that the damped curvature turns into the pull."""
+        if self.kind == "none":
+            return Solution(pull / self.damping, 0.0, 0)
+        if self.kind == "secant":
+            rows = [secant(model, site.block, partial(self.gradient, model))]
+            return self._through(rows, pull)
+        if site.units is not None and self.kind != "hessian":
+            factor = self._factor(model, site)
+            if factor is not None:
+                return self._through(factor, pull)
+        product, size = self.product(model, site.block), len(site.block)
+        if size > _SMALL:
+            return curvature.conjugate_gradients(
+                product, pull, damping=self.damping, rounds=self.rounds, tolerance=self.tolerance
+            )
+        curvature.check_memory(size)
+        matrix = curvature.explicit(product, size, like=pull)
+        return curvature.dense(matrix, pull, damping=self.damping)
+
+    @property
+    def count(self) -> int:
+        """Samples that curvature is measured on."""
+        return sum(map(len, self.chunks))
+
+    def product(self, model: nn.Module, block: Block) -> Product:
+        """What multiplies a vector by the undamped curvature."""
+        parameters = dict(model.named_parameters())
+        if self.kind == "hessian":
+            losses = [partial(self._loss, model, chunk) for chunk in self.chunks]
+            return curvature.hessian(losses, parameters, block)
+        ask = self._bent if self.kind == "ggn" else self._each
+        answers = [partial(ask, model, chunk) for chunk in self.chunks]
+        return curvature.gauss_newton(answers, parameters, block)
+
+    def gradient(self, model: nn.Module) -> dict[str, Tensor]:
+        """The gradient of the mean loss, for every parameter that may learn."""
+        total: dict[str, Tensor] = {}
+        for chunk in self.chunks:
+            for name, value in gradients(model, self._loss(model, chunk)).items():
+                total[name] = total[name] + value if name in total else value
+        return total
+
+    def _through(self, rows: Sequence[Tensor] | Tensor, pull: Tensor) -> Solution:
+        factor = rows if isinstance(rows, Tensor) else torch.stack([*rows])
+        return curvature.woodbury(factor, pull, damping=self.damping)
+
+    def _loss(self, model: nn.Module, chunk: Tensor) -> Tensor:
+        return self.task.loss(model, self.source.take(chunk)).sum() / self.count
+
+    def _each(self, model: nn.Module, chunk: Tensor) -> Linearised:
+        losses = self.task.loss(model, self.source.take(chunk))
+        return losses[:, None], lambda v: v / self.count
+
+    def _bent(self, model: nn.Module, chunk: Tensor) -> Linearised:
+        batch = self.source.take(chunk)
+        logits = self.task.answer(model, batch).logits
+        bends = curvature.in_logits(self._of_logits(batch, logits), rows_of(logits).detach())
+        return rows_of(logits), lambda v: (bends @ v[:, :, None])[:, :, 0] / self.count
+
+    def _of_logits(self, batch: Batch, like: Tensor) -> Callable[[Tensor], Tensor]:
+        return lambda logits: self.task.loss(_Saying(logits.view_as(like)), batch)
+
+    def _factor(self, model: nn.Module, site: Site) -> Float[Tensor, "m k"] | None:
+        """Rows whose outer products add up to the curvature; None if they are too many to hold."""
+        found: list[Tensor] = []
+        for chunk in self.chunks:
+            for row in self._rows(model, site, self.source.take(chunk)):
+                found.append(row / self.count**0.5)
+                if sum(map(torch.numel, found)) > _ROWS:
+                    return None
+        return torch.cat(found)
+
+    def _rows(self, model: nn.Module, site: Site, batch: Batch) -> Iterator[Float[Tensor, "n k"]]:
+        if site.units is None:
+            return
+        with watched(model, site.units) as calls:
+            if self.kind == "fisher":
+                yield calls.gradients(self.task.loss(model, batch), site.chosen, keep=False)
+                return
+            logits = self.task.answer(model, batch).logits
+            answers = rows_of(logits)
+            bends = curvature.in_logits(self._of_logits(batch, logits), answers.detach())
+            for direction in _directions(curvature.root(bends)):
+                yield calls.gradients((answers * direction).sum(1), site.chosen, keep=True)
+
+
+def _directions(roots: Float[Tensor, "n c c"]) -> list[Float[Tensor, "n c"]]:
+    """The columns that carry nearly all of the curvature, the strongest first."""
+    strength = roots.square().sum((0, 1))
+    order = strength.argsort(descending=True)
+    share = strength[order].cumsum(0) / strength.sum().clamp_min(1e-30)
+    many = int((share < _ENERGY).sum()) + 1
+    return [roots[:, :, place] for place in order[:many]]
+
+
+def rows_of(logits: Tensor) -> Float[Tensor, "n c"]:
+    """Logits as one row a sample; a model of one number a sample may leave the column out."""
+    return logits.reshape(len(logits), -1)
+
+
+class _Saying(nn.Module):
+    """A model that gives one answer whatever it is asked, so that a task can judge the answer."""
+
+    def __init__(self, answer: Tensor) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, *_inputs: Any, **_named: Any) -> Tensor:
+        return self.answer
