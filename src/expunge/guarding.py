@@ -8,6 +8,7 @@ from torch import nn
 from expunge.batching import Batches
 from expunge.method import Case
 from expunge.observing import BATCH, observe
+from expunge.precision import bf16_pays, half
 from expunge.request import Classes
 from expunge.splitting import Part
 
@@ -59,7 +60,8 @@ class Guard:
         self.case.report.trace(f"{name} {what}", step, abs(use))
 
     def _use(self, model: nn.Module, batches: Batches) -> float:
-        seen = observe(model, batches, self.case.task)
+        with half(model, enabled=bf16_pays(model)):
+            seen = observe(model, batches, self.case.task)
         return -seen.losses.mean().item() if seen.kind == "regression" else seen.accuracy
 
 

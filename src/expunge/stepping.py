@@ -5,7 +5,7 @@ network it has a low rank, a row a sample and direction, and is solved through t
 is only ever multiplied with, or written out where it is small.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -123,33 +123,32 @@ class Ground:
         """Rows whose outer products add up to the curvature; None if they are too many to hold."""
         found: list[Tensor] = []
         for chunk in self.chunks:
-            for row in self._rows(model, site, self.source.take(chunk)):
-                found.append(row / self.count**0.5)
-                if sum(map(torch.numel, found)) > _ROWS:
+            if site.units is None:
+                return None
+            with watched(model, site.units) as calls:
+                numbers = self._numbers(model, self.source.take(chunk))
+                if numbers.numel() * len(site.block) * len(self.chunks) > _ROWS:
                     return None
+                rows = calls.gradients(numbers, site.chosen).flatten(0, 1)
+            found.append(rows / self.count**0.5)
         return torch.cat(found)
 
-    def _rows(self, model: nn.Module, site: Site, batch: Batch) -> Iterator[Float[Tensor, "n k"]]:
-        if site.units is None:
-            return
-        with watched(model, site.units) as calls:
-            if self.kind == "fisher":
-                yield calls.gradients(self.task.loss(model, batch), site.chosen, keep=False)
-                return
-            logits = self.task.answer(model, batch).logits
-            answers = rows_of(logits)
-            bends = curvature.in_logits(self._of_logits(batch, logits), answers.detach())
-            for direction in _directions(curvature.root(bends)):
-                yield calls.gradients((answers * direction).sum(1), site.chosen, keep=True)
+    def _numbers(self, model: nn.Module, batch: Batch) -> Float[Tensor, "n c"]:
+        """Numbers of every sample whose gradients' outer products are its curvature."""
+        if self.kind == "fisher":
+            return self.task.loss(model, batch)[:, None]
+        logits = self.task.answer(model, batch).logits
+        answers = rows_of(logits)
+        bends = curvature.in_logits(self._of_logits(batch, logits), answers.detach())
+        return (answers[:, :, None] * _directions(curvature.root(bends))).sum(1)
 
 
-def _directions(roots: Float[Tensor, "n c c"]) -> list[Float[Tensor, "n c"]]:
+def _directions(roots: Float[Tensor, "n c c"]) -> Float[Tensor, "n c d"]:
     """The columns that carry nearly all of the curvature, the strongest first."""
     strength = roots.square().sum((0, 1))
     order = strength.argsort(descending=True)
     share = strength[order].cumsum(0) / strength.sum().clamp_min(1e-30)
-    many = int((share < _ENERGY).sum()) + 1
-    return [roots[:, :, place] for place in order[:many]]
+    return roots[:, :, order[: int((share < _ENERGY).sum()) + 1]]
 
 
 def rows_of(logits: Tensor) -> Float[Tensor, "n c"]:

@@ -121,14 +121,14 @@ class Call:
     edge: GradientEdge | None
 
     def gradients(
-        self, slopes: Tensor | None, rows: Int[Tensor, " u"], *, bias: bool
-    ) -> Float[Tensor, "n k"]:
-        """What every sample asks of the weights behind some outputs; nothing without slopes."""
-        if slopes is not None and self.x is not None:
+        self, slopes: Sequence[Tensor], rows: Int[Tensor, " u"], *, bias: bool
+    ) -> Float[Tensor, "n c k"]:
+        """What every sample's numbers ask of the weights behind some outputs."""
+        if slopes and self.x is not None:
             return affine.gradients(self.module, self.x, slopes, rows, bias=bias)
         weight = self.module.weight
         size = len(rows) * (weight[0].numel() + bias)
-        return weight.new_zeros(len(self.means), size, dtype=affine.exact(weight))
+        return weight.new_zeros(len(self.means), 1, size, dtype=affine.exact(weight))
 
 
 class Calls:
@@ -165,13 +165,13 @@ class Calls:
 
     @torch.no_grad()
     def gradients(
-        self, of: Float[Tensor, " n"], chosen: Sequence[int], *, keep: bool
-    ) -> Float[Tensor, "n k"]:
-        """How every sample's own number changes with the parameters behind some units.
+        self, of: Float[Tensor, "n *c"], chosen: Sequence[int]
+    ) -> Float[Tensor, "n *c k"]:
+        """How every sample's own numbers, one or several, change with the weights behind units.
 
-        A row a sample, in the order of ``units.block(chosen)``. One backward pass serves all: it
-        is right as long as no sample changes what another is answered, as in evaluation mode.
-        ``keep`` the graph to ask for gradients of other numbers.
+        The last axis has the order of ``units.block(chosen)``. One backward pass a number serves
+        all samples: it is right as long as no sample changes what another is answered, as in
+        evaluation mode. The graph is kept.
         """
         if not of.requires_grad:
             raise MissingInput(
@@ -180,13 +180,15 @@ class Calls:
             )
         parts = self._units.parted(chosen)
         runs = [self._of(layer, len(of)) for layer, _ in parts]
-        slopes = _slopes(of, [call for calls in runs for call in calls], keep=keep)
+        with torch.enable_grad():
+            numbers = of.reshape(len(of), -1).unbind(1)
+        slopes = _slopes(numbers, [call for calls in runs for call in calls])
         found = []
         with torch.autocast(of.device.type, enabled=False):
             for (layer, rows), calls in zip(parts, runs, strict=True):
-                asked = [call.gradients(slopes.get(call), rows, bias=layer.bias) for call in calls]
-                found.append(sum(asked[1:], asked[0]))
-        return torch.cat(found, 1) if found else of.new_zeros(len(of), 0)
+                asked = [call.gradients(slopes[call], rows, bias=layer.bias) for call in calls]
+                found.append(sum(asked[1:], asked[0]).expand(-1, len(numbers), -1))
+        return torch.cat(found, 2).view(*of.shape, -1) if found else of.new_zeros(*of.shape, 0)
 
     def _of(self, layer: Layer, samples: int) -> list[Call]:
         """The runs of a layer, if it spoke for every sample."""
@@ -214,12 +216,23 @@ def watched(model: nn.Module, units: Units) -> Iterator[Calls]:
             handle.remove()
 
 
-def _slopes(of: Float[Tensor, " n"], calls: Sequence[Call], *, keep: bool) -> dict[Call, Tensor]:
-    """How numbers change with what layers gave, run by run, where they do."""
+def _slopes(
+    numbers: Sequence[Float[Tensor, " n"]], calls: Sequence[Call]
+) -> dict[Call, list[Tensor]]:
+    """How each number changes with what layers gave, run by run; nothing where none does."""
     asked = {call: call.edge for call in calls if call.edge is not None}
-    if not asked:
-        return {}
-    found = torch.autograd.grad(
-        of, [*asked.values()], torch.ones_like(of), retain_graph=keep, allow_unused=True
-    )
-    return {call: slope for call, slope in zip(asked, found, strict=True) if slope is not None}
+    found: dict[Call, list[Tensor | None]] = {call: [] for call in calls}
+    for number in numbers if asked else ():
+        slopes = torch.autograd.grad(
+            number, [*asked.values()], torch.ones_like(number), retain_graph=True,
+            allow_unused=True,
+        )  # fmt: skip
+        for call, slope in zip(asked, slopes, strict=True):
+            found[call].append(slope)
+    return {call: _filled(slopes) for call, slopes in found.items()}
+
+
+def _filled(slopes: Sequence[Tensor | None]) -> list[Tensor]:
+    """Zeros where a number does not change, unless none does."""
+    there = [slope for slope in slopes if slope is not None]
+    return [torch.zeros_like(there[0]) if s is None else s for s in slopes] if there else []

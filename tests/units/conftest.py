@@ -45,7 +45,7 @@ def hooks(model):
 def asked(model, x, chosen, units=None):
     units = units or Units.of(model)
     with watched(model, units) as calls:
-        return calls.gradients(own(model(x)), chosen, keep=False)
+        return calls.gradients(own(model(x)), chosen)
 
 
 def one_by_one(model, x, block):

@@ -152,7 +152,7 @@ def test_watching_changes_no_answer_and_leaves_nothing_in_the_model(bench):
     with watched(model, Units.of(model)) as calls:
         assert bench.hooks(model) == 6
         found = model(x)
-        calls.gradients(bench.own(found), [0, 9], keep=False)
+        calls.gradients(bench.own(found), [0, 9])
     assert found.equal(wanted)
     assert bench.hooks(model) == 0
     assert all(value.equal(kept[name]) for name, value in model.state_dict().items())

@@ -68,7 +68,7 @@ def test_gradients_are_those_of_any_number_a_sample(bench):
     units = Units.of(model)
     with watched(model, units) as calls:
         logits = model(x)
-        found = [calls.gradients(logits[:, c], [4, 18], keep=True) for c in range(3)]
+        found = [calls.gradients(logits[:, c], [4, 18]) for c in range(3)]
     names, parameters = zip(*model.named_parameters(), strict=True)
     for c, rows in enumerate(found):
         for sample, row in zip(x.split(1), rows, strict=True):
@@ -79,14 +79,13 @@ def test_gradients_are_those_of_any_number_a_sample(bench):
             torch.testing.assert_close(row, wanted, rtol=1e-10, atol=1e-10)
 
 
-def test_the_graph_is_kept_only_where_that_is_asked_for(bench):
+def test_several_numbers_a_sample_are_asked_at_once_as_one_after_another(bench):
     model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double()
     with watched(model, Units.of(model)) as calls:
-        numbers = bench.own(model(bench.drawn(4)))
-    first = calls.gradients(numbers, [0], keep=True)
-    assert calls.gradients(numbers, [0], keep=False).equal(first)
-    with pytest.raises(RuntimeError, match="second time"):
-        calls.gradients(numbers, [0], keep=False)
+        logits = model(bench.drawn(4))
+    together = calls.gradients(logits, [0, 6])
+    apart = [calls.gradients(logits[:, c], [0, 6]) for c in range(3)]
+    torch.testing.assert_close(together, torch.stack(apart, 1), rtol=1e-12, atol=1e-12)
 
 
 def test_many_samples_are_served_a_few_at_a_time(monkeypatch, bench):
@@ -109,9 +108,9 @@ def test_half_precision_in_the_model_is_single_precision_in_the_products(bench):
     wanted, spoken = bench.asked(model, x, chosen), bench.said(model, x)
     with torch.autocast("cpu", torch.bfloat16), watched(model, units) as calls:
         numbers = bench.own(model(x))
-        found = calls.gradients(numbers, chosen, keep=True)
+        found = calls.gradients(numbers, chosen)
     assert found.dtype == calls.activations().dtype == torch.float32
-    assert found.equal(calls.gradients(numbers, chosen, keep=False))
+    assert found.equal(calls.gradients(numbers, chosen))
     torch.testing.assert_close(calls.activations(), spoken, rtol=0.05, atol=0.05)
     assert F.cosine_similarity(found.flatten(), wanted.flatten(), dim=0) > 0.99
 
@@ -120,10 +119,10 @@ def test_numbers_that_rest_on_no_chosen_unit_have_no_slope_there(bench):
     model, x = nn.ModuleList([nn.Linear(4, 3), nn.Linear(4, 2)]), bench.drawn(4, dtype=None)
     with watched(model, Units.of(model)) as calls:
         _, right = model[0](x), model[1](x)
-    found = calls.gradients(right.sum(1), [0, 4], keep=True)
+    found = calls.gradients(right.sum(1), [0, 4])
     assert found[:, :5].count_nonzero() == 0
     torch.testing.assert_close(found[:, 5:], torch.cat([x, torch.ones(bench.N, 1)], 1))
-    assert calls.gradients(right.sum(1), [], keep=True).shape == (bench.N, 0)
+    assert calls.gradients(right.sum(1), []).shape == (bench.N, 0)
 
 
 def test_a_run_without_gradients_adds_none(bench):
@@ -132,7 +131,7 @@ def test_a_run_without_gradients_adds_none(bench):
         with torch.no_grad():
             start = model(x)
         out = model(start)
-    found = calls.gradients(out.sum(1), [2], keep=False)
+    found = calls.gradients(out.sum(1), [2])
     torch.testing.assert_close(found, torch.cat([start, torch.ones(bench.N, 1).double()], 1))
     torch.testing.assert_close(calls.activations(), ((start + out) / 2).detach().float())
 
@@ -142,4 +141,4 @@ def test_numbers_without_a_graph_are_refused(bench):
     with torch.no_grad(), watched(model, Units.of(model)) as calls:
         out = model(bench.drawn(4, dtype=None))
     with pytest.raises(MissingInput, match="carry no gradient"):
-        calls.gradients(out.sum(1), [0], keep=False)
+        calls.gradients(out.sum(1), [0])

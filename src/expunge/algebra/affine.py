@@ -4,6 +4,7 @@ An output is one row of a linear layer or one channel of a convolution. Both kin
 here: at every position of a sample, a row of the weight is multiplied by a window of what went in.
 """
 
+from collections.abc import Sequence
 from typing import TypeGuard
 
 import torch
@@ -34,21 +35,22 @@ def means(module: Affine, out: Tensor) -> Float[Tensor, "n u"]:
 
 
 def gradients(
-    module: Affine, x: Tensor, slopes: Tensor, rows: Int[Tensor, " u"], *, bias: bool
-) -> Float[Tensor, "n k"]:
-    """Every sample's gradient for some rows of the weight, then for the same of the bias.
+    module: Affine, x: Tensor, slopes: Sequence[Tensor], rows: Int[Tensor, " u"], *, bias: bool
+) -> Float[Tensor, "n c k"]:
+    """Gradients of every sample's numbers for some rows of the weight, then of the bias.
 
-    ``x`` is what went in, ``slopes`` how the numbers of the samples change with what came out, and
-    ``rows`` ascend.
+    ``x`` is what went in, ``slopes`` how each of the numbers changes with what came out, and
+    ``rows`` ascend. What went in is laid out in windows once for all numbers.
     """
-    positions = slopes[0].numel() // len(module.weight)
-    width = module.weight[0].numel() + len(rows)
+    positions = slopes[0][0].numel() // len(module.weight)
+    width = module.weight[0].numel() + len(rows) * len(slopes)
     most = max(1, _MOST // (positions * width * exact(module.weight).itemsize))
     found = []
-    for some, changes in zip(x.split(most), slopes.split(most), strict=True):
-        chosen = _by_position(module, changes)[:, :, rows].to(exact(module.weight))
-        products = _products(module, some.to(chosen), chosen, rows)
-        found.append(torch.cat([products, chosen.sum(1)], 1) if bias else products)
+    for start in range(0, len(x), most):
+        some = [_by_position(module, s[start : start + most])[:, :, rows] for s in slopes]
+        chosen = torch.stack(some, 2).to(exact(module.weight))
+        products = _products(module, x[start : start + most].to(chosen), chosen, rows)
+        found.append(torch.cat([products, chosen.sum(1)], 2) if bias else products)
     return torch.cat(found)
 
 
@@ -64,17 +66,24 @@ def _by_position(module: Affine, out: Tensor) -> Float[Tensor, "n t u"]:
 
 
 def _products(
-    module: Affine, x: Tensor, slopes: Float[Tensor, "n t u"], rows: Int[Tensor, " u"]
-) -> Float[Tensor, "n k"]:
+    module: Affine, x: Tensor, slopes: Float[Tensor, "n t c u"], rows: Int[Tensor, " u"]
+) -> Float[Tensor, "n c k"]:
     """Slopes times windows, added up over positions, for one group of channels after another."""
     if isinstance(module, nn.Linear):
-        return (slopes.mT @ _by_position(module, x)).flatten(1)
+        return _product(slopes, _by_position(module, x))
     group, inputs = rows // (len(module.weight) // module.groups), x.chunk(module.groups, 1)
     found = [
-        (slopes[:, :, group == one].mT @ _windows(module, inputs[one])).flatten(1)
+        _product(slopes[..., group == one], _windows(module, inputs[one]))
         for one in group.unique().tolist()
     ]
-    return torch.cat(found, 1)
+    return torch.cat(found, 2)
+
+
+def _product(
+    slopes: Float[Tensor, "n t c u"], windows: Float[Tensor, "n t w"]
+) -> Float[Tensor, "n c k"]:
+    products: Tensor = slopes.flatten(2).mT @ windows
+    return products.view(len(slopes), slopes.shape[2], -1)
 
 
 def _windows(module: Convolution, x: Tensor) -> Float[Tensor, "n t w"]:

@@ -14,7 +14,7 @@ unlearning via randomized conditionally independent Hessians" (2022).
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, product
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from expunge.algebra.neighbours import Mask, Near, Numbers, Places, chunks, near
 from expunge.errors import BadSetting
 
 _TOGETHER = 32  # candidates that are compared before the weakest of the rest are given up
+_PARTS = 4  # rows are settled part by part, so that a candidate can be given up in between
 _LARGEST = 1e150  # squares of larger numbers would not be finite
 
 
@@ -104,20 +105,24 @@ def _best(columns: Numbers, left: Places, near: Near, ranks: Places, floor: int)
     """How much the best candidate tells and which it is; ``floor`` if none tells more than that.
 
     The most promising come first. Whoever could not win any more, even if all rows in doubt had
-    perfect neighbours, is given up.
+    perfect neighbours, is given up; so the rows that could disappoint most are settled first.
     """
     few, *wider = near.widening()
     who, sure = scan(columns, left, few)
     promise = np.concatenate([_told(ranks, who[block]) for block in chunks(left, _TOGETHER)])
+    weightiest = np.array_split(np.argsort(-ranks, kind="stable"), _PARTS)
     best = floor, 0
     for block in chunks(left[np.argsort(-promise, kind="stable")], _TOGETHER):
-        alive = block
-        for level in wider:
-            alive = alive[_at_most(ranks, who[alive], sure[alive]) >= best[0]]
-            line, rows = np.nonzero(~sure[alive])
-            which = alive[line]
-            who[which, rows], sure[which, rows] = seek(columns, which, rows, level)
-        best = max([best, *zip(_told(ranks, who[alive]).tolist(), (-alive).tolist(), strict=True)])
+        alive, most = block, _at_most(ranks, who[block], sure[block])
+        for level, part in product(wider, weightiest):
+            alive, most = alive[most >= best[0]], most[most >= best[0]]
+            line, place = np.nonzero(~sure[np.ix_(alive, part)])
+            which, rows = alive[line], part[place]
+            found, settled = seek(columns, which, rows, level)
+            who[which, rows], sure[which, rows] = found, settled
+            lost = (ranks[rows] - np.minimum(ranks[rows], ranks[found])) * settled
+            most -= np.bincount(line, lost, len(alive)).astype(most.dtype)
+        best = max([best, *zip(most.tolist(), (-alive).tolist(), strict=True)])
     return best[0], -best[1]
 
 
