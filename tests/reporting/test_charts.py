@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from importlib.resources import files
 from xml.etree import ElementTree as ET
 
@@ -93,3 +94,39 @@ def test_a_long_trace_is_thinned_but_keeps_its_ends(make):
     evidence.provenance.traces["loss"] = [(step, 1.0) for step in range(10_000)]
     drawn = next(f for f in figures(evidence) if f.title.startswith("loss")).picture
     assert len(drawn) < 20_000
+
+
+def looked(evidence, name="validation accuracy"):
+    """The evidence of a method that looked at two accuracies while it worked."""
+    seen = [(step, 0.9) for step in range(0, 50, 10)]
+    traces = {"forget accuracy": [(0, 0.7), (5, 0.4), (40, 0.1)], name: seen}
+    return replace(
+        evidence,
+        provenance=replace(evidence.provenance, traces=traces | evidence.provenance.traces),
+    )
+
+
+@pytest.mark.parametrize("name", ["validation accuracy", "retain accuracy"])
+def test_two_accuracies_share_one_picture_and_the_loss_stays_alone(evidence, name):
+    *_, accuracy, loss = figures(looked(evidence, name))
+    assert (accuracy.title, loss.title) == ("accuracy while unlearning", "loss while unlearning")
+    texts = [e.text for e in ET.fromstring(accuracy.picture).iter("text")]
+    assert {"forget accuracy", name, "accuracy", "step", "1.0"} <= set(texts)
+    assert f"accuracy by step: forget accuracy, {name}" in accuracy.picture
+    assert "should fall" in accuracy.caption
+
+
+def test_lines_on_one_picture_differ_in_colour_and_in_dash(evidence):
+    *_, accuracy, _ = figures(looked(evidence))
+    lines = [
+        e for e in ET.fromstring(accuracy.picture).iter("path") if e.get("stroke-width") == "2"
+    ]
+    looks = {(e.get("stroke"), e.get("stroke-dasharray")) for e in lines}
+    assert len(looks) == len({stroke for stroke, _ in looks}) == len({d for _, d in looks}) == 2
+
+
+def test_an_accuracy_that_nothing_shares_keeps_its_name(evidence):
+    alone = looked(evidence, "forget accuracy")
+    title = "forget accuracy while unlearning"
+    found = next(f for f in figures(alone) if f.title == title)
+    assert "validation" not in found.picture

@@ -76,3 +76,9 @@ def test_text_gets_real_minus_signs_powers_and_apostrophes():
     assert typeset("models' -0.024 to +0.1, p = 4.6e-89, well-known 3-4") == (
         "models’ −0.024 to +0.1, p = 4.6 × 10⁻⁸⁹, well-known 3-4"
     )
+
+
+def test_a_line_never_breaks_before_a_percent():
+    assert (
+        typeset("a 95 % interval of 7 samples") == "a 95\N{NO-BREAK SPACE}% interval of 7 samples"
+    )

@@ -1,5 +1,7 @@
 """Which pictures a report shows, in which order, and what is said about them."""
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from altair.utils.schemapi import debug_mode
@@ -8,6 +10,7 @@ from markupsafe import Markup, escape
 from expunge.algebra.statistics import Interval
 from expunge.auditing import Evidence
 from expunge.judging import deciding
+from expunge.method import Trace
 from expunge.metric import Comparison, Exhibit, Measurement
 from expunge.reporting.drawing import Row, draw, forest, is_wide, panel_of
 from expunge.reporting.numbers import number, with_interval
@@ -34,11 +37,10 @@ def figures(evidence: Evidence) -> list[Figure]:
     primary = deciding(evidence)
     first = [m for m in evidence.measurements if m.name in primary]
     rest = [m for m in evidence.measurements if m.name not in primary]
-    traces = evidence.provenance.traces.items()
     with debug_mode(False):  # noqa: FBT003 - altair's own; checking every part takes half the time
         drawn = [_forest(m, m.comparison) for m in first if m.comparison]
         drawn += [_shown(m.exhibit, m.name) for m in (*first, *rest) if m.exhibit]
-        return drawn + [_trace(name, trace) for name, trace in traces if len(trace) > 1]
+        return drawn + _traces(evidence.provenance.traces)
 
 
 def _forest(m: Measurement, comparison: Comparison) -> Figure:
@@ -79,15 +81,26 @@ def _shown(exhibit: Exhibit, name: str) -> Figure:
     return Figure(exhibit.title, svg(draw(exhibit), _alt(exhibit)), told, is_wide(exhibit))
 
 
-def _trace(name: str, trace: list[tuple[int, float]]) -> Figure:
-    step = -(-len(trace) // _MOST)
-    kept = [*trace[:-1:step], trace[-1]]
-    columns: dict[str, list[float | int | str | None]] = {
-        "step": [at for at, _ in kept],
-        name: [value for _, value in kept],
-    }
-    exhibit = Exhibit("curve", f"{name} while unlearning", columns, x="step", y=name)
+def _traces(traces: Mapping[str, Trace]) -> list[Figure]:
+    """How unlearning went: “forget accuracy” and “validation accuracy” share a picture."""
+    together: dict[tuple[str, str], dict[str, Trace]] = defaultdict(dict)
+    for name, trace in traces.items():
+        if len(trace) > 1:
+            together[name.rpartition(" ")[1:]][name] = _thinned(trace)
+    return [_went(quantity, found) for (_, quantity), found in together.items()]
+
+
+def _went(quantity: str, traces: Mapping[str, Trace]) -> Figure:
+    rows = [(at, value, name) for name, trace in traces.items() for at, value in trace]
+    steps, values, names = ([*column] for column in zip(*rows, strict=True))
+    columns = {"step": steps, quantity: values, "trace": names}
+    title, by = (quantity, "trace") if len(traces) > 1 else (names[0], "")
+    exhibit = Exhibit("curve", f"{title} while unlearning", columns, "step", quantity, by)
     return Figure(exhibit.title, svg(draw(exhibit), _alt(exhibit)), caption(exhibit))
+
+
+def _thinned(trace: Trace) -> Trace:
+    return [*trace[: -1 : -(-len(trace) // _MOST)], trace[-1]]
 
 
 def tabulated(exhibit: Exhibit) -> Markup:

@@ -18,10 +18,13 @@ NARROW, WIDE = 430, 900
 
 _COLOURS = {"original": GREY, "unlearned": ACCENT, "retrained": DARK,
             "forgotten": ACCENT, "unseen": GREY, "kept": GREY}  # fmt: skip
-_DASHES = {"original": [5, 3], "retrained": [1.5, 2.5]}
+_DASHES = {"original": [5, 3], "unlearned": [1, 0], "retrained": [1.5, 2.5]}
 _SHAPES = {"original": "square", "unlearned": "diamond", "retrained": "circle",
            "forgotten": "diamond"}  # fmt: skip
-_SPARE = ("#1f5fa8", "#9aa1ab", "#2b3038", "#735400", "#7d3b8c", "#1d6b3f")
+_SPARE = (ACCENT, DARK, "#735400", "#7d3b8c", "#1d6b3f", GREY)
+_SPARE_DASHES = ([1, 0], [5, 3], [1.5, 2.5], [8, 3, 1.5, 3])
+_USUAL = alt.Legend()
+_LINES = alt.Legend(symbolSize=500)  # long enough for a line to show its dashes
 _AXES = {
     "fpr": "unseen samples flagged by mistake",
     "loss": "loss of a sample; a bar starts at its label",
@@ -77,7 +80,7 @@ def forest(rows: Sequence[Row], margin: float) -> Chart:
     axis = alt.Axis(tickCount=8, grid=False)
     x = alt.X("low:Q", title=title, axis=axis, scale=alt.Scale(nice=True, zero=False))
     y = alt.Y("who:N", sort=order, title=None, axis=_words())
-    colour = _coloured("model", [row["model"] for row in rows], legend=False)
+    colour = _coloured("model", [row["model"] for row in rows], None)
     whole = alt.Chart(data)
     shape = alt.Shape("model:N", legend=None, scale=_scale(
         [row["model"] for row in rows], list(_SHAPES.values()), _SHAPES))  # fmt: skip
@@ -98,9 +101,9 @@ def _curve(exhibit: Exhibit, rows: list[Row], width: int) -> Chart:
     names = [row["by"] for row in rows]
     lines = lines.encode(x=_x(exhibit, "Q"), y=_y(exhibit), order="place:Q")
     if exhibit.by:
-        dashes = _scale(names, [[1, 0]], _DASHES)
+        dashes = _scale(names, _SPARE_DASHES, _DASHES)
         lines = lines.encode(
-            color=_coloured("by", names),
+            color=_coloured("by", names, _LINES),
             strokeDash=alt.StrokeDash("by:N", title=None, scale=dashes),
         )
     else:
@@ -111,7 +114,7 @@ def _curve(exhibit: Exhibit, rows: list[Row], width: int) -> Chart:
         .mark_line(color=QUIET, strokeWidth=0.75, opacity=0.6)
         .encode(x="x:Q", y="y:Q")
     )
-    height = 330 if roc else 230
+    height = 300 if roc else 230
     return _sized(alt.layer(diagonal, lines), width, height)
 
 
@@ -131,7 +134,7 @@ def _bars(exhibit: Exhibit, rows: list[Row], width: int) -> Chart:
     order = list(dict.fromkeys(row["panel"] for row in rows))
     facet = alt.Row("panel:N", sort=order, header=_header())
     bars = bars.encode(y=_y(exhibit, 3).title(exhibit.y))
-    panels: Chart = bars.properties(width=width - 50, height=72).facet(row=facet, spacing=14)
+    panels: Chart = bars.properties(width=width - 50, height=60).facet(row=facet, spacing=14)
     return panels
 
 
@@ -168,7 +171,7 @@ def _side_by_side(points: alt.Chart, rows: list[Row]) -> Chart:
     panels: Chart = (
         points.encode(x=points.encoding.x.axis(axis))
         .mark_point(filled=True, opacity=0.75, size=22)
-        .properties(width=width, height=min(width, 330))
+        .properties(width=width, height=min(width, 280))
         .facet(column=facet, spacing=_GAP)
     )
     return panels
@@ -224,11 +227,12 @@ def _shade_of(exhibit: Exhibit) -> str:
 def _x(exhibit: Exhibit, kind: str) -> alt.X:
     title = _AXES.get(exhibit.x, exhibit.x)
     if kind == "N":
-        axis = alt.Axis(labelAngle=0, labelOverlap="parity", grid=False)
+        axis = alt.Axis(labelAngle=0, labelOverlap="parity", labelSeparation=14, grid=False)
         gaps = alt.Scale(paddingInner=0 if exhibit.kind == "matrix" else 0.25)
         return alt.X("x:N", sort=None, title=title, axis=axis, scale=gaps)
     whole = exhibit.x == "step"
-    axis = alt.Axis(tickMinStep=1, format="d", grid=False) if whole else alt.Axis(grid=False)
+    counted = alt.Axis(tickCount=6, tickMinStep=1, format="d", grid=False)
+    axis = counted if whole else alt.Axis(tickCount=6, grid=False)
     return alt.X("x:Q", title=title, axis=axis, scale=alt.Scale(zero=False, nice=not whole))
 
 
@@ -238,10 +242,9 @@ def _y(exhibit: Exhibit, ticks: int = 5) -> alt.Y:
     return alt.Y("y:Q", title=title, axis=alt.Axis(tickCount=ticks), scale=scale)
 
 
-def _coloured(field: str, names: Sequence[str], *, legend: bool = True) -> alt.Color:
-    shown = alt.Legend() if legend else None
+def _coloured(field: str, names: Sequence[str], legend: alt.Legend | None = _USUAL) -> alt.Color:
     scale = _scale(names, _SPARE, _COLOURS)
-    return alt.Color(f"{field}:N", title=None, legend=shown, scale=scale)
+    return alt.Color(f"{field}:N", title=None, legend=legend, scale=scale)
 
 
 def _scale(names: Sequence[str], spare: Sequence[Any], known: dict[str, Any]) -> alt.Scale:

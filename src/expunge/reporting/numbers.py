@@ -61,8 +61,9 @@ def duration(seconds: float) -> str:
 
 
 def typeset(text: str) -> str:
-    """Text with real minus signs, powers and apostrophes."""
+    """Text with real minus signs, powers and apostrophes, and no line break before a percent."""
     powers = re.sub(r"\d(\.\d+)?e-\d+", lambda found: _power(float(found[0])), text)
+    powers = re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", powers)
     return re.sub(r"(?<=\w)'", "’", re.sub(r"(?<!\w)-(?=\d)", MINUS, powers))  # noqa: RUF001
 
 

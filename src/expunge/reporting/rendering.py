@@ -81,6 +81,8 @@ def _chapter(evidence: Evidence, verdict: Verdict, seal: str) -> dict[str, Any]:
         "meaning": wording.MEANINGS[verdict.word],
         "tier": wording.TIERS[provenance.tier],
         "provenance": provenance,
+        "settings": {k: v for k, v in provenance.settings.items() if v is not None},
+        "unset": [k for k, v in provenance.settings.items() if v is None],
         "seconds": "" if provenance.seconds is None else numbers.duration(provenance.seconds),
         "audit_seconds": numbers.duration(provenance.audit_seconds),
         "groups": rows,

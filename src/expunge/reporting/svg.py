@@ -18,6 +18,7 @@ _CONFIG = {
         "titleFontWeight": "normal", "titlePadding": 10, "gridColor": RULE, "domainColor": RULE,
         "tickColor": RULE, "tickSize": 4, "labelPadding": 5,
     },
+    "axisX": {"labelFlush": False},
     "axisY": {"domain": False, "ticks": False},
     "legend": {
         "orient": "top", "labelColor": INK, "titleColor": QUIET, "titleFontWeight": "normal",

@@ -114,6 +114,8 @@ _CAPTIONS = {
     ("first t-SNE direction", "second t-SNE direction"): "The same samples before and after, on "
     "one map. Distances between clusters mean nothing here. Point at a sample for its class.",
     ("step", "loss"): "The method's own objective, step by step.",
+    ("step", "accuracy"): "What the method saw while it worked. The forgotten should fall, a class "
+    "to nothing and single samples to where unseen ones lie; all else should stay where it was.",
 }
 
 
