@@ -21,7 +21,8 @@ Places = NDArray[np.integer[Any]]
 Mask = NDArray[np.bool_]
 
 _HELD = 2**16  # numbers that are worked on at once: more would not stay in a processor's cache
-_FEW, _GROWTH = 24, 4  # look at so many others first, and at so many times more if they leave doubt
+_FEW = 24  # others that a row looks at first; fewer than 256, so that a byte can count them
+_GROWTH = 4  # so many times more where they leave doubt
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +84,8 @@ def nearest(columns: Numbers) -> Places:
     n = columns.shape[1]
     unknown = np.zeros(n, np.intp), np.zeros(n, bool)
     who, sure = _nearest_in_line(columns[0]) if len(columns) == 1 else unknown
+    if sure.all():
+        return who
     seen = [_others(column) for column in columns]
     for rows in chunks(np.flatnonzero(~sure), _HELD // n):
         apart = np.zeros((len(rows), n - 1))
@@ -113,16 +116,17 @@ def seek(columns: Numbers, which: Places, rows: Places, near: Near) -> tuple[Pla
 
 def _scan(columns: Numbers, near: Near) -> tuple[Places, Mask]:
     here = np.ascontiguousarray(columns.T)  # one line a row: what it asks for lies together
-    least, who = np.full_like(here, np.inf), np.zeros(here.shape, np.int32)
-    gap, closer = np.empty_like(here), np.empty(here.shape, bool)
-    for them, apart in zip(near.who.T, near.apart.T, strict=True):
+    least, gap = np.full_like(here, np.inf), np.empty_like(here)
+    found, closer = np.zeros(here.shape, np.uint8), np.empty(here.shape, bool)
+    for turn, (them, apart) in enumerate(zip(near.who.T, near.apart.T, strict=True)):
         np.take(here, them, axis=0, out=gap, mode="clip")
         np.subtract(gap, here, out=gap)
         np.multiply(gap, gap, out=gap)
         np.add(gap, apart[:, None], out=gap)
         np.less(gap, least, out=closer)
         np.minimum(gap, least, out=least)
-        np.copyto(who, them.astype(np.int32)[:, None], where=closer)
+        np.maximum(found, closer * np.uint8(turn), out=found)  # turns rise: quicker than a mask
+    who = np.take_along_axis(near.who, found, 1)
     return who.T, near.settles(least, np.arange(len(here))).T
 
 
@@ -175,8 +179,8 @@ def _next_in_line(line: Numbers) -> tuple[Places, Mask]:
 
     Two to each side are looked at: different values may round to one distance.
     """
-    sides, padded = np.array([-2, -1, 1, 2]), np.pad(line, 2, constant_values=np.inf)
-    place = np.arange(len(line))
-    apart = np.abs(padded[place + 2 + sides[:, None]] - line) ** 2
-    nearby: Places = place + sides[apart.argmin(0)]
+    apart = np.full((4, len(line)), np.inf)
+    apart[0, 2:] = apart[3, :-2] = np.square(line[2:] - line[:-2])
+    apart[1, 1:] = apart[2, :-1] = np.square(line[1:] - line[:-1])
+    nearby: Places = np.arange(len(line)) + np.array([-2, -1, 1, 2])[apart.argmin(0)]
     return nearby, (apart == apart.min(0)).sum(0) == 1
