@@ -39,10 +39,10 @@ def activations(p: int) -> tuple[Tensor, Tensor]:
 
 
 def mixtures(p: int) -> tuple[Tensor, Tensor]:
-    """Noisy mixtures of two hidden causes, so that many features are needed to tell their sum."""
+    """Noisy mixtures of four hidden causes, so that many features are needed to tell their sum."""
     torch.manual_seed(0)
-    causes = torch.randn(N, 2)
-    return causes @ torch.randn(2, p) + 1.5 * torch.randn(N, p), causes.sum(1)
+    causes = torch.randn(N, 4)
+    return causes @ torch.randn(4, p) + torch.randn(N, p), causes.sum(1)
 
 
 def in_full(x: Tensor, y: Tensor, chosen: list[int], some: list[int]) -> list[float]:
