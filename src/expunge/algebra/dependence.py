@@ -108,34 +108,58 @@ def _best(columns: Numbers, left: Places, near: Near, ranks: Places, floor: int)
     perfect neighbours, is given up; so the rows that could disappoint most are settled first.
     """
     few, *wider = near.widening()
-    who, sure = scan(columns, left, few)
-    promise = np.concatenate([_told(ranks, who[block]) for block in chunks(left, _TOGETHER)])
+    race = _Race(columns, ranks, *scan(columns, left, few))
     weightiest = np.array_split(np.argsort(-ranks, kind="stable"), _PARTS)
     best = floor, 0
-    for block in chunks(left[np.argsort(-promise, kind="stable")], _TOGETHER):
-        alive, most = block, _at_most(ranks, who[block], sure[block])
+    for block in chunks(race.by_promise(left), _TOGETHER):
+        alive, most = block, race.at_most(block)
         for level, part in product(wider, weightiest):
             alive, most = alive[most >= best[0]], most[most >= best[0]]
-            line, place = np.nonzero(~sure[np.ix_(alive, part)])
-            which, rows = alive[line], part[place]
-            found, settled = seek(columns, which, rows, level)
-            who[which, rows], sure[which, rows] = found, settled
-            lost = (ranks[rows] - np.minimum(ranks[rows], ranks[found])) * settled
-            most -= np.bincount(line, lost, len(alive)).astype(most.dtype)
+            if not len(alive):
+                break
+            most = most - race.settle(alive, part, level)
         best = max([best, *zip(most.tolist(), (-alive).tolist(), strict=True)])
     return best[0], -best[1]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Race:
+    """What is known so far of every candidate: a likely neighbour of every row, or a sure one."""
+
+    columns: Numbers
+    ranks: Places
+    who: Places
+    sure: Mask
+
+    def by_promise(self, left: Places) -> Places:
+        """Candidates in the order of what they tell if the likely neighbours are the true ones."""
+        told = [_told(self.ranks, self.who[block]) for block in chunks(left, _TOGETHER)]
+        return left[np.argsort(-np.concatenate(told), kind="stable")]
+
+    def at_most(self, block: Places) -> Places:
+        """What they tell if rows in doubt have neighbours that are at least as high as they."""
+        told = np.where(self.sure[block], _lower(self.ranks, self.who[block]), self.ranks)
+        found: Places = told.sum(1)
+        return found
+
+    def settle(self, alive: Places, part: Places, level: Near) -> Places:
+        """Look further for these rows, and say how much less each candidate can tell at most."""
+        line, place = np.nonzero(~self.sure[np.ix_(alive, part)])
+        which, rows = alive[line], part[place]
+        who, sure = seek(self.columns, which, rows, level)
+        self.who[which, rows], self.sure[which, rows] = who, sure
+        lost = (self.ranks[rows] - np.minimum(self.ranks[rows], self.ranks[who])) * sure
+        return np.bincount(line, lost, len(alive)).astype(np.int64)
+
+
 def _told(ranks: Places, who: Places) -> Places:
-    """The smaller rank of every row and its neighbour, added up for every candidate."""
-    told: Places = np.minimum(ranks, ranks[who]).sum(1)
+    """The lower rank of every row and its neighbour, added up for every candidate."""
+    told: Places = _lower(ranks, who).sum(1)
     return told
 
 
-def _at_most(ranks: Places, who: Places, sure: Mask) -> Places:
-    """The same if every row whose neighbour is in doubt had the best that it could have."""
-    told: Places = np.where(sure, np.minimum(ranks, ranks[who]), ranks).sum(1)
-    return told
+def _lower(ranks: Places, who: Places) -> Places:
+    return np.minimum(ranks, ranks[who])
 
 
 def _first_score(ranks: Places, told: int) -> float:
