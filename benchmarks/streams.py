@@ -16,7 +16,7 @@ def section(mine: Sequence[tuple[Row, list[dict[str, Any]]]]) -> Iterable[str]:
         return
     head = [
         "along the stream", "loss of a sample, before and after", "its gradient's length",
-        "validation", "retained", "seconds each",
+        "validation", "retained", "steps that stood", "first taken back", "seconds each",
     ]  # fmt: skip
     yield grid(head, [_line(row, run) for row, run in streams])
     for row, run in streams:
@@ -32,6 +32,7 @@ def _line(row: Row, run: Mapping[str, Any]) -> list[str]:
         _moved(run, "gradient"),
         _lost(run, "validation accuracy"),
         _lost(run, "retain accuracy"),
+        *_stood(run),
         f"{each:.2f}",
     ]
 
@@ -43,6 +44,14 @@ def _moved(run: Mapping[str, Any], name: str) -> str:
     first = f"{mean(before[:size]):.3g} to {mean(after[:size]):.3g}"
     last = f"{mean(before[-size:]):.3g} to {mean(after[-size:]):.3g}"
     return f"{first}; at the end {last}" if len(before) > size else first
+
+
+def _stood(run: Mapping[str, Any]) -> tuple[str, str]:
+    """How many steps were kept, and which was the first that was not."""
+    tried = {place for place, _ in run["traces"]["before loss"]}
+    kept = {place for place, _ in run["traces"].get("validation accuracy", ())}
+    lost = sorted(tried - kept)
+    return f"{len(tried & kept):,} of {len(tried):,}", f"{lost[0]:,}" if lost else "none"
 
 
 def _lost(run: Mapping[str, Any], name: str) -> str:

@@ -46,6 +46,11 @@ class Guard:
             return self.start - use
         return (self.start - use) / max(-self.start, 1e-12)
 
+    def begin(self, model: nn.Module) -> None:
+        """Draw where both curves start."""
+        self.told(0, self.start)
+        self.told_of_retained(model, 0)
+
     def told(self, step: int, use: float) -> None:
         """Draw how the use of unseen data goes."""
         self._trace(self.name, step, use)

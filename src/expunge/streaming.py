@@ -68,6 +68,8 @@ class Stream:
         size = at_once or len(ids)
         groups = ids.split(size)
         self._resume()
+        if not self.place:
+            self.guard.begin(self.model)
         done, report.total = -(-self.place // size), len(groups)
         every = max(1, report.total // _MARKS)
         for count, group in enumerate(groups[done:], done + 1):

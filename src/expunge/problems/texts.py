@@ -72,9 +72,11 @@ class Reader(nn.Module):
     def forward(
         self, input_ids: Int[Tensor, "n t"], attention_mask: Int[Tensor, "n t"]
     ) -> Float[Tensor, "n c"]:
-        """Logits of every sentence."""
-        said = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        there = attention_mask[..., None].to(said.dtype)
+        """Logits of every sentence, read no further than the longest of them goes."""
+        longest = int(attention_mask.sum(1).max())
+        words, mask = input_ids[:, :longest], attention_mask[:, :longest]
+        said = self.encoder(input_ids=words, attention_mask=mask).last_hidden_state
+        there = mask[..., None].to(said.dtype)
         logits: Tensor = self.head((said * there).sum(1) / there.sum(1))
         return logits
 
