@@ -1,0 +1,115 @@
+"""UTKFace: 23,708 faces of 64 by 64 pixels, with age, gender and race, and glasses for some.
+
+Real faces: for research only. The parts keep pictures of the same face together. Ages come in four
+bins of about equal size. What nobody labelled is -1: race in three pictures, glasses in most.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from expunge.fitting import Fit
+from expunge.problems.images import archive, decoded
+from expunge.problems.networks import resnet18
+from expunge.problems.problem import Problem
+from expunge.recipe import Recipe
+from expunge.tasks import Batch, Classification
+
+HOME = "https://susanqq.github.io/UTKFace"
+KNOWN = ("gender", "age", "race", "glasses")
+AGES = (0, 24, 30, 46)  # where each bin begins
+_CLASSES = {"gender": 2, "age": len(AGES), "race": 5}
+_MEAN, _DEVIATION = (0.60, 0.46, 0.39), (0.26, 0.23, 0.23)
+_LOOKED = 1  # glasses of a random pool; elsewhere they are those that a classifier suggested
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Faces:
+    """Faces at rest as bytes; a batch is normalised pictures, answers, and all that is known."""
+
+    pictures: UInt8[Tensor, "n c h w"]
+    labels: Int[Tensor, " n"]
+    known: Int[Tensor, "n k"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        return tuple(rows[0] for rows in self.prepare(*(t[index][None] for t in self.tensors)))
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """One row a sample."""
+        return self.pictures, self.labels, self.known
+
+    def prepare(self, x: Tensor, y: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Turn stored rows into a batch."""
+        mean, deviation = (
+            torch.tensor(values, device=x.device).view(1, -1, 1, 1) * 255
+            for values in (_MEAN, _DEVIATION)
+        )
+        return x.float().sub_(mean).div_(deviation), y, known
+
+
+def utkface(
+    *,
+    data: str | Path | None = None,
+    task: Literal["gender", "age", "race"] = "gender",
+    size: Literal[32, 64] = 32,
+    width: int = 16,
+    epochs: int = 12,
+    lr: float = 0.1,
+) -> Problem:
+    """Tell gender, the bin of the age, or race, by a residual network."""
+    path = archive(data, "utkface/utkface64.npz", HOME)
+    with np.load(path) as stored:
+        known, part = _known(stored), stored["split"]
+        places = {str(name): k for k, name in enumerate(stored["split_names"])}
+    pictures = decoded(path, "x")
+    labels = known[:, KNOWN.index(task)]
+
+    def faces(name: str) -> Faces:
+        rows = torch.from_numpy(part == places[name]).logical_and(labels >= 0)
+        at = rows.nonzero().flatten()
+        return Faces(shrunk(pictures[at], size), labels[at], known[at])
+
+    build = partial(resnet18, width=width, classes=_CLASSES[task])
+    fit = Fit(epochs=epochs, lr=lr, schedule="onecycle")
+    return Problem(
+        train=faces("train"),
+        validation=faces("val"),
+        test=faces("test"),
+        task=Classification(attributes={name: partial(known_of, name=name) for name in KNOWN}),
+        recipe=Recipe(build, fit, name=f"utkface-{task}-{size}-resnet18-{width}"),
+    )
+
+
+def known_of(batch: Batch, name: str) -> Tensor:
+    """What is known of everybody in a batch; -1 where it is not."""
+    found: Tensor = batch[2][:, KNOWN.index(name)]
+    return found
+
+
+def shrunk(pictures: UInt8[Tensor, "n c h w"], size: int) -> UInt8[Tensor, "n c s s"]:
+    """Pictures of that size: means over squares."""
+    side = pictures.shape[-1] // size
+    if side == 1:
+        return pictures
+    chunks = [
+        torch.nn.functional.avg_pool2d(some.float(), side).round().to(torch.uint8)
+        for some in pictures.split(1024)
+    ]
+    return torch.cat(chunks)
+
+
+def _known(stored: np.lib.npyio.NpzFile) -> Int[Tensor, "n k"]:
+    age = np.searchsorted(AGES, stored["age"], side="right") - 1
+    glasses = np.where(stored["glasses_source"] == _LOOKED, stored["glasses"], -1)
+    columns = (stored["gender"], age, stored["race"], glasses)
+    return torch.from_numpy(np.stack([column.astype(np.int64) for column in columns], 1))
