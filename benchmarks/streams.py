@@ -16,7 +16,7 @@ def section(mine: Sequence[tuple[Row, list[dict[str, Any]]]]) -> Iterable[str]:
         return
     head = [
         "along the stream", "loss of a sample, before and after", "its gradient's length",
-        "validation", "retained", "steps that stood", "first taken back", "seconds each",
+        "validation", "retained", "steps that stood", "first that did not", "seconds each",
     ]  # fmt: skip
     yield grid(head, [_line(row, run) for row, run in streams])
     for row, run in streams:
@@ -47,7 +47,7 @@ def _moved(run: Mapping[str, Any], name: str) -> str:
 
 
 def _stood(run: Mapping[str, Any]) -> tuple[str, str]:
-    """How many steps were kept, and which was the first that was not."""
+    """How many steps were kept, and which was the first that was taken back or moved nothing."""
     tried = {place for place, _ in run["traces"]["before loss"]}
     kept = {place for place, _ in run["traces"].get("validation accuracy", ())}
     lost = sorted(tried - kept)

@@ -125,6 +125,12 @@ def test_by_itself_numbers_get_noise_and_texts_other_tokens():
     assert perturbation("tokens", Reading(), texts(), deviation=0.7) == Tokens(LAST)
 
 
+def test_a_text_is_a_text_though_its_mask_is_written_as_numbers():
+    model = nn.Embedding(9, 2)
+    inputs = {"input_ids": texts(), "attention_mask": torch.ones(200, 7)}
+    assert perturbation("auto", model, inputs, deviation=0.1) == Tokens(9)
+
+
 def test_tokens_that_are_drawn_are_tokens_that_the_model_knows():
     model, ids = Reading(), texts()
     change = perturbation("auto", model, ids, deviation=0.1)

@@ -55,14 +55,23 @@ class Guard:
         """Draw how the use of unseen data goes."""
         self._trace(self.name, step, use)
 
+    def concluded(self, model: nn.Module, step: int) -> None:
+        """Look once more, after noise that is added at the end, and say what it cost."""
+        name, use = self._called(self.name), self.use(model)
+        last = self.case.report.traces[name][-1][1]
+        self.told(step, use)
+        self.case.report.note(f"the noise took {name} from {last:.4g} to {abs(use):.4g}")
+
     def told_of_retained(self, model: nn.Module, step: int) -> None:
         """Look at retained samples too, and draw how that goes."""
         if self.name != "retain":
             self._trace("retain", step, self._use(model, self.retained))
 
     def _trace(self, name: str, step: int, use: float) -> None:
-        what = "loss" if self.case.task.kind == "regression" else "accuracy"
-        self.case.report.trace(f"{name} {what}", step, abs(use))
+        self.case.report.trace(self._called(name), step, abs(use))
+
+    def _called(self, name: str) -> str:
+        return f"{name} {'loss' if self.case.task.kind == 'regression' else 'accuracy'}"
 
     def _use(self, model: nn.Module, batches: Batches) -> float:
         with half(model, enabled=bf16_pays(model)):

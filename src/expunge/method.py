@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from math import isfinite
 from pathlib import Path
-from typing import Any, ClassVar
+from types import UnionType
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin
 
 from torch import Tensor, nn
 
 from expunge.batching import Batches
-from expunge.errors import Diverged, ModelDoesNotFit
+from expunge.errors import Diverged, ModelDoesNotFit, UnknownName
 from expunge.progress import Progress, quiet
 from expunge.request import Classes, Samples, Target
 from expunge.storing import as_json
@@ -86,6 +87,13 @@ class Method(ABC):
     reshapes: ClassVar[bool] = False  # True: parameters may change their names or shapes
     half: ClassVar[bool] = False  # True: its passes bear bf16, where that saves time
 
+    def __post_init__(self) -> None:
+        """Refuse a word that a setting does not know: it would be taken for another one."""
+        for item in fields(self):
+            value, words = getattr(self, item.name), _words(item.type)
+            if isinstance(value, str) and words and value not in words:
+                raise UnknownName(f"{item.name} of {type(self).__name__}", value, words)
+
     @abstractmethod
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
         """Return a model without the forget set. ``model`` is a private copy in eval mode."""
@@ -109,3 +117,12 @@ class Method(ABC):
     def describe(self) -> dict[str, Any]:
         """The settings as JSON."""
         return {item.name: as_json(getattr(self, item.name)) for item in fields(self)}
+
+
+def _words(kind: Any) -> list[str]:
+    """The words that a setting of this type knows; none where it takes any text."""
+    if get_origin(kind) is Literal:
+        return [word for word in get_args(kind) if isinstance(word, str)]
+    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else ()
+    free = any(part is str for part in parts)
+    return [] if free else [word for part in parts for word in _words(part)]

@@ -6,9 +6,11 @@ that stays lands within a distance of the retrained optimum which the noise must
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +23,12 @@ Where = Literal["block", "complement", "all"]
 LIPSCHITZ, BEND = 1.0, 0.25
 """What stands in for constants that nobody declared: those of the published scripts."""
 
+CONVERGED = 0.01
+"""How far from its optimum a model may lie, as a share of the shift.
+
+Both the original and a model that was retrained may, so twice that is hidden too.
+"""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Noise:
@@ -29,17 +37,29 @@ class Noise:
     epsilon: float | None  # None: none
     delta: float
     where: Where
-    curvature: float  # smallest that the objective has in any direction, by its l2
+    ridge: float  # the curvature that the objective has in every direction, by its l2
     lipschitz: float  # of the loss of a sample
     bend: float  # the same of its Hessian
     unmet: tuple[str, ...]  # conditions of the guarantee that do not hold
+
+    @property
+    def promised(self) -> bool:
+        """Whether nothing is known yet that keeps this from being a guarantee."""
+        return self.epsilon is not None and not self.unmet
+
+    def shift(self, gone: int, count: int) -> float:
+        """How far the steps for so many may end from the retrained optimum."""
+        return newton_shift(
+            n=count, m=gone, l2=self.ridge, lipschitz=self.lipschitz,
+            hessian_lipschitz=self.bend,
+        )  # fmt: skip
 
     def blur(self, model: nn.Module, block: Block, *, leaving: int, count: int) -> None:
         """After a step, by the published formula; a guarantee adds its noise once, at the end."""
         if self.epsilon is None or not self.unmet:
             return
         sigma = heuristic_sigma(
-            epsilon=self.epsilon, delta=self.delta, n=count, m=leaving, l2=self.curvature,
+            epsilon=self.epsilon, delta=self.delta, n=count, m=leaving, l2=self.ridge,
             lipschitz=self.lipschitz, hessian_lipschitz=self.bend,
         )  # fmt: skip
         _shake(model, block, sigma, self.where)
@@ -52,7 +72,7 @@ class Noise:
             return
         if self.unmet:
             sigma = heuristic_sigma(
-                epsilon=self.epsilon, delta=self.delta, n=count, m=1, l2=self.curvature,
+                epsilon=self.epsilon, delta=self.delta, n=count, m=1, l2=self.ridge,
                 lipschitz=self.lipschitz, hessian_lipschitz=self.bend,
             )  # fmt: skip
             report.note(
@@ -60,15 +80,9 @@ class Noise:
                 + "; ".join(self.unmet)
             )
             return
-        shift = newton_shift(
-            n=count, m=gone, l2=self.curvature, lipschitz=self.lipschitz,
-            hessian_lipschitz=self.bend,
-        )  # fmt: skip
+        shift = self.shift(gone, count) * (1 + 2 * CONVERGED)
         sigma = analytic_sigma(shift, epsilon=self.epsilon, delta=self.delta) if gone else 0.0
-        # The seed of a run is on record: noise drawn from it could be drawn again, and taken off.
-        with torch.random.fork_rng():
-            torch.manual_seed(secrets.randbits(63))
-            _shake(model, Block.whole(model), sigma, "all")
+        _shake(model, Block.whole(model), sigma, "all", _secret())
         if but:
             report.note(f"heuristic noise, no guarantee (sigma {sigma:.3g} on every number): {but}")
             return
@@ -79,12 +93,28 @@ class Noise:
         )
 
 
+Draw = Callable[[Tensor], Tensor]
+"""Standard normal numbers, as many as those of a tensor."""
+
+
+def _secret() -> Draw:
+    """A draw that nobody can repeat.
+
+    The seed of a run is on record, and torch's generator takes 32 bits of any seed: noise from
+    either could be drawn again, and taken off.
+    """
+    source = np.random.default_rng(secrets.randbits(256))
+    return lambda like: torch.from_numpy(source.standard_normal(like.shape)).to(like)
+
+
 @torch.no_grad()
-def _shake(model: nn.Module, block: Block, sigma: float, where: Where) -> None:
+def _shake(
+    model: nn.Module, block: Block, sigma: float, where: Where, draw: Draw = torch.randn_like
+) -> None:
     for name, value in model.named_parameters():
         if not value.requires_grad:
             continue
-        noise = sigma * torch.randn_like(value)
+        noise = sigma * draw(value)
         if where != "all":
             inside = _inside(block, name, value)
             noise = noise * (inside if where == "block" else ~inside)

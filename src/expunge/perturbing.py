@@ -72,7 +72,8 @@ def perturbation(
     if callable(kind):
         return kind
     whole = not _leaves(inputs, floating=True)
-    if kind == "gaussian" or (kind == "auto" and not whole):
+    text = whole or (isinstance(inputs, Mapping) and "input_ids" in inputs)
+    if kind == "gaussian" or (kind == "auto" and not text):
         if whole:
             raise BadSetting(
                 "the inputs hold no floating-point numbers, so noise cannot perturb them",

@@ -44,6 +44,8 @@ class Trail:
         if meta["run"] != self.run:
             return None
         torch.set_rng_state(tensors.pop("rng"))
+        for device in range(torch.cuda.device_count()):
+            torch.cuda.set_rng_state(tensors.pop(f"rng.{device}"), device)
         model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items()})
         state: Mapping[str, Any] = json.loads(meta["state"])
         return state
@@ -54,6 +56,8 @@ class Trail:
             return
         tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
         tensors["rng"] = torch.get_rng_state()
+        for device in range(torch.cuda.device_count()):
+            tensors[f"rng.{device}"] = torch.cuda.get_rng_state(device)
         save_tensors(self.path, tensors, {"run": self.run, "state": json.dumps(dict(state))})
         self.written = time.monotonic()
 

@@ -87,4 +87,4 @@ def _as_many(units: Units, found: tuple[int, ...]) -> list[int]:
             left -= size
         if left == 0:
             break
-    return chosen or [*found]
+    return chosen

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from expunge.algebra import curvature
 from expunge.algebra.curvature import Linearised, Product, Solution
-from expunge.algebra.parameters import Block
+from expunge.algebra.parameters import Block, flat
 from expunge.batching import Batches
 from expunge.moving import gradients
 from expunge.secants import secant
@@ -26,7 +26,7 @@ from expunge.units import Units, watched
 Curvature = Literal["ggn", "hessian", "fisher", "secant", "none"]
 
 _SMALL = 512  # parameters up to which a matrix is written out
-_ROWS = 2**28  # numbers in a low-rank factor, at most
+_ROWS = 2**27  # numbers in a low-rank factor, at most: with its copies, some 5 GiB
 _ENERGY = 0.99  # of the loss's curvature in the logits: 128 samples tell it no better than that
 
 
@@ -64,7 +64,7 @@ class Ground:
             rows = [secant(model, site.block, partial(self.gradient, model))]
             return self._through(rows, pull)
         if site.units is not None and self.kind != "hessian":
-            factor = self._factor(model, site)
+            factor = self._factor(model, site.units, site.chosen, len(site.block))
             if factor is not None:
                 return self._through(factor, pull)
         product, size = self.product(model, site.block), len(site.block)
@@ -72,7 +72,6 @@ class Ground:
             return curvature.conjugate_gradients(
                 product, pull, damping=self.damping, rounds=self.rounds, tolerance=self.tolerance
             )
-        curvature.check_memory(size)
         matrix = curvature.explicit(product, size, like=pull)
         return curvature.dense(matrix, pull, damping=self.damping)
 
@@ -119,17 +118,21 @@ class Ground:
     def _of_logits(self, batch: Batch, like: Tensor) -> Callable[[Tensor], Tensor]:
         return lambda logits: self.task.loss(_Saying(logits.view_as(like)), batch)
 
-    def _factor(self, model: nn.Module, site: Site) -> Float[Tensor, "m k"] | None:
+    def solved(self, found: Solution) -> bool:
+        """Whether this is the whole solution, of a curvature that bends upwards everywhere."""
+        return found.upwards and found.residual <= self.tolerance
+
+    def _factor(
+        self, model: nn.Module, units: Units, chosen: Sequence[int], size: int
+    ) -> Float[Tensor, "m k"] | None:
         """Rows whose outer products add up to the curvature; None if they are too many to hold."""
         found: list[Tensor] = []
         for chunk in self.chunks:
-            if site.units is None:
-                return None
-            with watched(model, site.units) as calls:
+            with watched(model, units) as calls:
                 numbers = self._numbers(model, self.source.take(chunk))
-                if numbers.numel() * len(site.block) * len(self.chunks) > _ROWS:
+                if numbers.numel() * size * len(self.chunks) > _ROWS:
                     return None
-                rows = calls.gradients(numbers, site.chosen).flatten(0, 1)
+                rows = calls.gradients(numbers, chosen).flatten(0, 1)
             found.append(rows / self.count**0.5)
         return torch.cat(found)
 
@@ -141,6 +144,15 @@ class Ground:
         answers = rows_of(logits)
         bends = curvature.in_logits(self._of_logits(batch, logits), answers.detach())
         return (answers[:, :, None] * _directions(curvature.root(bends))).sum(1)
+
+
+def off_optimum(model: nn.Module, parts: Sequence[Ground], l2: float) -> float:
+    """How far a model can lie from where mean loss + l2/2 · |w|² is least, at most."""
+    everybody, slope = sum(part.count for part in parts), l2 * flat(model)
+    for part in parts:
+        mean = torch.cat([value.flatten() for value in part.gradient(model).values()])
+        slope = slope + mean * part.count / everybody
+    return float(slope.norm()) / l2
 
 
 def _directions(roots: Float[Tensor, "n c c"]) -> Float[Tensor, "n c d"]:

@@ -1,7 +1,7 @@
 """Samples leave a model one group after another, and no group may do harm on its way.
 
-A step takes a group out of one model that is changed in place. A step that would lower the loss
-of what leaves, or that costs too much on data that the model never saw, is taken back bit for
+A step takes a group out of one model that is changed in place. A step that does not lead away
+from what leaves, or that costs too much on data that the model never saw, is taken back bit for
 bit, and the notes say for which samples to retrain.
 """
 
@@ -82,7 +82,7 @@ class Stream:
         self._conclude(len(ids))
 
     def _one(self, step: Step, ids: Int[Tensor, " m"]) -> None:
-        before = remembered(self.model)
+        before, counted = remembered(self.model), Counter(self.tally)
         leaving = self._pulling(ids)
         self._told("before", leaving)
         self.case.report.step(torch.tensor(leaving.loss))
@@ -94,6 +94,8 @@ class Stream:
             self.gone += len(ids)
         else:
             put_back(self.model, before)
+            self.tally.clear()
+            self.tally.update(counted)
             self.refused += places
         self._told("after", self._pulling(ids))
 

@@ -209,6 +209,8 @@ def test_a_published_step_that_turns_around_is_not_taken():
         ({"damping": 0.0}, "may be singular"),
         ({"damping": 0.0, "selection": "full", "curvature": "none"}, "may be singular"),
         ({"damping": 0.0, "selection": "full", "epsilon": 1.0}, "may be singular"),
+        ({"damping": 0.0, "selection": "full", "faithful": True}, "may be singular"),
+        ({"damping": 0.0, "selection": "full", "curvature": "secant"}, "may be singular"),
         ({"epsilon": 0.0}, "epsilon is 0.0"),
         ({"epsilon": 1.0, "delta": 1.0}, "delta 1.0"),
     ],
@@ -239,6 +241,20 @@ def test_a_block_that_memory_cannot_hold_is_refused_with_its_size(five, monkeypa
     monkeypatch.setattr(curvature, "_memory", lambda: 1000.0)
     with pytest.raises(BadSetting, match=f"a block of {3 * WIDTH} parameters"):
         forgotten(five, selection="full")
+
+
+def test_a_step_too_small_for_the_weights_to_hold_forgets_nothing_and_says_so(five):
+    outcome = forgotten(five, curvature="none", damping=1e30)
+    assert unchanged(outcome)
+    assert "retrain for samples 1, 2, 3, 4, 5 of the 5 that must go" in outcome.notes[0]
+
+
+def test_a_block_of_zeros_may_move_too():
+    problem = toy()
+    nn.init.zeros_(problem.model[2].weight)
+    nn.init.zeros_(problem.model[2].bias)
+    problem.model[0].requires_grad_(requires_grad=False)
+    assert not unchanged(forgotten(problem, selection="full"))
 
 
 def test_where_an_interrupted_run_is_kept_is_no_setting_of_the_outcome(tmp_path):

@@ -122,7 +122,7 @@ def test_a_run_that_was_killed_after_its_last_step_only_has_to_end(
 
 @pytest.mark.parametrize(
     "other",
-    [{"trust": 0.1}, {"seed": 1}, {"gone": (1, 2, 3, 5, 9)}, {"model": 1.01}],
+    [{"trust": 0.1}, {"seed": 1}, {"gone": (1, 2, 3, 5, 9)}, {"model": 1.01}, {"label": 1}],
     ids=str,
 )
 def test_where_another_run_stood_is_nothing_to_go_on_from(problem, path, other):
@@ -131,6 +131,8 @@ def test_where_another_run_stood_is_nothing_to_go_on_from(problem, path, other):
     theirs = toy(Samples(other.get("gone", GONE)), normalised=True)
     with torch.no_grad():
         theirs.model[3].weight *= other.get("model", 1.0)
+        theirs.split.retain.source.tensors[1][20] += other.get("label", 0)
+        theirs.split.retain.source.tensors[1][20] %= 3
     run, seed = Run(theirs, path, **settings), other.get("seed", 0)
     found = run.start(seed=seed)
     assert run.ticks == [1, 2, 3, 4, 5]

@@ -196,3 +196,19 @@ def test_the_limit_is_the_memory_of_the_machine(monkeypatch):
 def test_where_the_system_does_not_say_its_memory_nothing_is_refused(monkeypatch):
     monkeypatch.delattr(os, "sysconf")
     check_memory(10**9)
+
+
+@pytest.mark.parametrize("bottom", [-0.9, -0.2, 0.0, 0.7])
+@pytest.mark.parametrize("solver", ["dense", "conjugate gradients", "woodbury"])
+def test_a_solution_says_whether_the_damped_matrix_bends_upwards_everywhere(bottom, solver):
+    """Eigenvalues 1, 2 and ``bottom``, damped by a half."""
+    rotation = torch.linalg.qr(torch.randn(6, 6, dtype=torch.double))[0][:3]
+    bends = torch.tensor([1.0, 2.0, bottom], dtype=torch.double)
+    matrix, b = rotation.T @ bends.diag() @ rotation, rotation.sum(0)
+    if solver == "dense":
+        found = dense(matrix, b, damping=0.5)
+    elif solver == "woodbury":
+        found = woodbury(rotation, b, damping=0.5, signs=bends)
+    else:
+        found = conjugate_gradients(lambda v: matrix @ v, b, damping=0.5)
+    assert found.upwards is (bottom > -0.5)

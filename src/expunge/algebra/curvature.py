@@ -42,6 +42,7 @@ class Solution:
     x: Float[Tensor, " k"]
     residual: float  # length of b - (A + λI)x as a share of that of b
     rounds: int  # of conjugate gradients; a direct solver takes none
+    upwards: bool = True  # False: a direction curves downwards, and x may lead the wrong way
 
 
 def hessian(losses: Sequence[Loss], parameters: Mapping[str, Tensor], block: Block) -> Product:
@@ -123,11 +124,12 @@ def conjugate_gradients(
 
     rest, done = b.double(), 0
     least, x = rest.norm(), torch.zeros_like(rest)
-    goal, best, step = tolerance * least, x, eased(rest)
+    goal, best, step, upwards = tolerance * least, x, eased(rest), True
     power = rest @ step
     while done < rounds and rest.norm() > goal:
         pulled, done = damped(step), done + 1
-        if not step @ pulled > 0:
+        upwards = bool(step @ pulled > 0)
+        if not upwards:
             break
         length = power / (step @ pulled)
         x, rest = x + length * step, rest - length * pulled
@@ -136,15 +138,15 @@ def conjugate_gradients(
         steep = eased(rest)
         power, last = rest @ steep, power
         step = steep + power / last * step
-    return Solution(best.to(b), _missed(b.double() - damped(best), b), done)
+    return Solution(best.to(b), _missed(b.double() - damped(best), b), done, upwards)
 
 
 def dense(matrix: Float[Tensor, "k k"], b: Float[Tensor, " k"], *, damping: float) -> Solution:
     """Solve with a symmetric matrix, by Cholesky where that is possible."""
     damped = matrix.to(torch.double, copy=True)
     damped.diagonal().add_(damping)
-    x = _solved(damped, b.double())
-    return Solution(x.to(b), _missed(b.double() - damped @ x, b), 0)
+    x, upwards = _solved(damped, b.double())
+    return Solution(x.to(b), _missed(b.double() - damped @ x, b), 0, upwards)
 
 
 def woodbury(
@@ -166,8 +168,13 @@ def woodbury(
     if not damping:
         raise BadSetting("without damping, few rows are singular", hint="use a larger damping.")
     wanted = b.double()
-    x = (wanted - r.T @ _solved(r @ r.T + (damping * sign).diag(), r @ wanted)) / damping
-    return Solution(x.to(b), _missed(wanted - damping * x - r.T @ (sign * (r @ x)), b), 0)
+    inner = r @ r.T + (damping * sign).diag()
+    y, upwards = _solved(inner, r @ wanted)
+    if bool((sign < 0).any()):  # as many go up in the small matrix as there are positive signs
+        upwards = bool((torch.linalg.eigvalsh(inner) > 0).sum() == (sign > 0).sum())
+    x = (wanted - r.T @ y) / damping
+    missed = _missed(wanted - damping * x - r.T @ (sign * (r @ x)), b)
+    return Solution(x.to(b), missed, 0, upwards)
 
 
 def check_memory(size: int) -> None:
@@ -231,16 +238,17 @@ def _pull(
     return grad(live, inputs, weight, retain_graph=True, materialize_grads=True)
 
 
-def _solved(matrix: Float[Tensor, "k k"], b: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
-    """The solution by Cholesky, or by LU where the matrix is not positive definite."""
+def _solved(
+    matrix: Float[Tensor, "k k"], b: Float[Tensor, " k"]
+) -> tuple[Float[Tensor, " k"], bool]:
+    """The solution by Cholesky, or by LU where the matrix is not positive definite; and which."""
     factor, failed = torch.linalg.cholesky_ex(matrix)
     if not failed:
-        return torch.cholesky_solve(b[:, None], factor).squeeze(1)
+        return torch.cholesky_solve(b[:, None], factor).squeeze(1), True
     found = torch.linalg.solve_ex(matrix, b)
     if found.info:
         raise BadSetting("the damped curvature is singular", hint="use a larger damping.")
-    x: Tensor = found.result
-    return x
+    return found.result, False
 
 
 def _missed(rest: Float[Tensor, " k"], b: Float[Tensor, " k"]) -> float:

@@ -37,12 +37,12 @@ def yaleb(
     with np.load(path) as stored:
         people = torch.from_numpy(stored["y"]).long()
     everybody = Images(decoded(path, "x"), people, _MEAN, _DEVIATION)
-    place = _places(people)
+    place, tests = _places(people), pictures + _VALIDATION
     build = partial(small_cnn, width=width, depth=4, classes=PEOPLE)
     return Problem(
         train=everybody.only((place < pictures).nonzero().flatten()),
-        validation=everybody.only(((place - pictures) % 100 < _VALIDATION).nonzero().flatten()),
-        test=everybody.only((place >= pictures + _VALIDATION).nonzero().flatten()),
+        validation=everybody.only(((place >= pictures) & (place < tests)).nonzero().flatten()),
+        test=everybody.only((place >= tests).nonzero().flatten()),
         task=Classification(),
         recipe=Recipe(
             build,
