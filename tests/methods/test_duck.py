@@ -221,19 +221,37 @@ def test_a_model_without_a_last_linear_is_told_to_name_a_layer(blobs):
         unlearn(Odd(), blobs.split(Classes((1,))), Duck(), task=TASK)
 
 
-def test_recovery_ends_before_it_brings_the_forgotten_back(blobs):
+@pytest.fixture
+def recovered(blobs):
+    """A run whose looks after the forgetting say whether the goal still holds, and its weights."""
     parts = blobs.split(Classes((1,)))
     start, there, back = (duck.Look(done=done, kept=1.0) for done in (False, True, False))
-    looks = iter([start, there, there])
-    how = Duck(check_every=1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(duck.Watch, "look", lambda *_: next(looks, back))
-        outcome = unlearn(blobs.model, parts, how, task=TASK, seed=0)
-        looks = iter([start, there, there])
-        bare = unlearn(blobs.model, parts, replace(how, recovery=0), task=TASK, seed=0)
-    assert any("would have undone the goal" in note for note in outcome.notes)
-    for a, b in zip(outcome.after.parameters(), bare.after.parameters(), strict=True):
-        assert torch.equal(a, b)
+
+    def run(holds="", **settings):
+        looks = iter([start, there, there, *(there if hold == "y" else back for hold in holds)])
+        how = Duck(check_every=1, **settings)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(duck.Watch, "look", lambda *_: next(looks))
+            outcome = unlearn(blobs.model, parts, how, task=TASK, seed=0)
+        return outcome, torch.cat([p.flatten() for p in outcome.after.parameters()])
+
+    return run
+
+
+def test_recovery_is_taken_back_to_where_the_forgotten_was_gone(recovered):
+    _, bare = recovered(recovery=0)
+    outcome, found = recovered("nnnn", recovery=4)
+    assert "recovery was taken back to step 0: more would have undone the goal" in outcome.notes
+    assert torch.equal(found, bare)
+    outcome, found = recovered("yynn", recovery=4)
+    assert "recovery was taken back to step 2: more would have undone the goal" in outcome.notes
+    assert not torch.equal(found, bare)
+
+
+def test_recovery_that_reaches_the_goal_again_is_kept(recovered):
+    outcome, found = recovered("nny", recovery=3)
+    assert not any("taken back" in note for note in outcome.notes)
+    assert not torch.equal(found, recovered("nnn", recovery=3)[1])
 
 
 def test_augmentation_touches_retained_samples_of_recovery_alone(blobs):

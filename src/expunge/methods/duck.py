@@ -219,8 +219,7 @@ class _Walk:
     def recover(self, *, done: bool) -> None:
         """Stage two: mend what stays, never so far that the forgotten comes back."""
         how, report = self.how, self.case.report
-        good = deepcopy(self.model.state_dict())
-        optimizer = self.optimizer
+        good, last, optimizer = deepcopy(self.model.state_dict()), 0, self.optimizer
         fall = LambdaLR(
             optimizer,
             lambda step: how.recovery_lr / self.pace.lr * (1 + cos(pi * step / how.recovery)) / 2,
@@ -233,11 +232,11 @@ class _Walk:
             fall.step()
             if not done or (step % self.pace.check_every and step != how.recovery):
                 continue
-            if not self.watch.look(self.model, len(report.traces["loss"])).done:
-                self.model.load_state_dict(good)
-                report.note(f"recovery ended before step {step}: more would have undone the goal")
-                return
-            good = deepcopy(self.model.state_dict())
+            if self.watch.look(self.model, len(report.traces["loss"])).done:
+                good, last = deepcopy(self.model.state_dict()), step
+        if done and last < how.recovery:
+            self.model.load_state_dict(good)
+            report.note(f"recovery was taken back to step {last}: more would have undone the goal")
 
     def tell(self) -> None:
         """Say what stood in for every setting that was left open, and who was drawn."""
