@@ -256,6 +256,15 @@ def test_ctrl_c_ends_quietly_and_leaves_no_half_written_file(expunge, project, m
     assert not any(path.endswith(".partial") for path in left(project))
 
 
+@pytest.fixture
+def _interruptible():
+    """What a script starts in the background ignores interrupts, and so do its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_a_real_interrupt_in_training_ends_with_130(project, change):
     change(
         "toy_model.py",
