@@ -26,7 +26,7 @@ from expunge.problems.images import cache_folder
 from expunge.problems.mnist import mnist
 from expunge.splitting import Split
 
-RANDOM = {0.01: (1, 10, 100, 1000), 0.001: (1, 100, 1000), 0.1: (1, 100, 1000)}
+RANDOM = {0.01: (1, 10, 100, 1000), 0.001: (100, 1000), 0.1: (100, 1000)}
 SKEWED = {0.01: (100, 1000)}  # of one class
 CLASS = 3
 

@@ -99,7 +99,7 @@ def test_of_several_labels_the_share_that_is_right_counts():
     assert Guard.of(Told(), found).start == pytest.approx(0.5)
 
 
-def test_a_look_asks_a_thousand_samples_at_most():
+def test_a_look_asks_five_hundred_samples_at_most():
     asked = []
 
     class Counting(Told):
@@ -108,4 +108,4 @@ def test_a_look_asks_a_thousand_samples_at_most():
             return super().forward(x)
 
     Guard.of(Counting(), case(Samples((1,)), unseen=unseen(2300, 1500)))
-    assert sum(asked) == 1000
+    assert sum(asked) == 500

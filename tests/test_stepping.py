@@ -160,6 +160,18 @@ def test_a_softmax_of_three_classes_bends_in_two_directions_only(monkeypatch):
     assert asked == [(8, 2), (5, 2)]
 
 
+def test_of_many_classes_the_strongest_directions_stand_for_all():
+    """150 classes, and answers that are nearly sure: the others share what is left."""
+    logits = torch.randn(64, 150).double()
+    logits[:, 0] += 12
+    chances = logits.softmax(1)
+    bends = chances.diag_embed() - chances[:, :, None] * chances[:, None]
+    kept = stepping._directions(curvature.root(bends))
+    assert kept.shape[2] == 8
+    whole, found = bends.sum(0), torch.einsum("ncd,nkd->ck", kept, kept)
+    assert torch.linalg.matrix_norm(whole - found, 2) < 0.05 * torch.linalg.matrix_norm(whole, 2)
+
+
 def test_without_curvature_the_pull_is_divided_by_the_damping():
     world = World()
     assert torch.equal(world.solved("none").x, world.pull / DAMPING)

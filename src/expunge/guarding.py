@@ -12,7 +12,7 @@ from expunge.precision import bf16_pays, half
 from expunge.request import Classes
 from expunge.splitting import Part
 
-_MOST = 1000  # samples in a look: enough to see five points
+_MOST = 500  # samples in a look, always the same: enough to see five points
 
 
 @dataclass(slots=True, eq=False)

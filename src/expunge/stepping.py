@@ -28,6 +28,7 @@ Curvature = Literal["ggn", "hessian", "fisher", "secant", "none"]
 _SMALL = 512  # parameters up to which a matrix is written out
 _ROWS = 2**27  # numbers in a low-rank factor, at most: with its copies, some 5 GiB
 _ENERGY = 0.99  # of the loss's curvature in the logits: 128 samples tell it no better than that
+_DIRECTIONS = 8  # at most: a sure answer among 150 has as many, and all but the first are weak
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,7 +161,7 @@ def _directions(roots: Float[Tensor, "n c c"]) -> Float[Tensor, "n c d"]:
     strength = roots.square().sum((0, 1))
     order = strength.argsort(descending=True)
     share = strength[order].cumsum(0) / strength.sum().clamp_min(1e-30)
-    return roots[:, :, order[: int((share < _ENERGY).sum()) + 1]]
+    return roots[:, :, order[: min(int((share < _ENERGY).sum()) + 1, _DIRECTIONS)]]
 
 
 def rows_of(logits: Tensor) -> Float[Tensor, "n c"]:
