@@ -38,6 +38,7 @@ from expunge.metrics.probe import Probe
 from expunge.observing import Snapshot, snapshot
 from expunge.precision import channels_last
 from expunge.problems import Problem
+from expunge.recipe import Recipe
 from expunge.splitting import Part, Split
 from expunge.storing import digest_json, read_json, write_json
 
@@ -135,15 +136,21 @@ def _staged(cell: Cell, seed: int, data: Path | None, cache: Path) -> Stage:
 
 
 def _price(problem: Problem, parts: Split) -> float:
-    """Seconds of retraining, from an epoch over some of the samples on this very thread."""
+    """Seconds of retraining on this very thread: whole, or by an epoch over some of the samples."""
     fit = problem.recipe.fit
-    assert isinstance(fit, Fit)  # noqa: S101 - every ready problem trains by it
+    if not isinstance(fit, Fit):
+        return _busy(problem.recipe, parts.retain)
     ids = parts.retain.indices[:_PACED]
     once = replace(problem.recipe, fit=replace(fit, epochs=1))
-    once.train(Part(parts.retain.source, ids[: 4 * fit.batch]))  # what comes first is slow
+    _busy(once, Part(parts.retain.source, ids[: 4 * fit.batch]))  # what comes first is slow
+    seconds = _busy(once, Part(parts.retain.source, ids))
+    return seconds * fit.epochs * len(parts.retain) / len(ids)
+
+
+def _busy(recipe: Recipe, part: Part) -> float:
     started = time.process_time()
-    once.train(Part(parts.retain.source, ids))
-    return (time.process_time() - started) * fit.epochs * len(parts.retain) / len(ids)
+    recipe.train(part)
+    return time.process_time() - started
 
 
 def _tried(stage: Stage, cell: Cell, seed: int, row: Row) -> dict[str, Any]:
