@@ -12,6 +12,8 @@ from torch.utils.data import TensorDataset
 from expunge import Regression
 from expunge.errors import Diverged
 from expunge.fitting import Fit, bf16_pays
+from expunge.history import History
+from expunge.recording import Recording
 from expunge.splitting import Part
 from expunge.unlearning import seeded
 
@@ -262,7 +264,109 @@ def test_training_learns_what_can_be_learnt():
 
 def test_describe_tells_what_changes_the_result_and_nothing_else(tmp_path):
     fit = FITS["sgd"]
-    silent = replace(fit, checkpoint=tmp_path / "a", progress=stopping(1))
+    silent = replace(fit, checkpoint=tmp_path / "a", progress=stopping(1), record=tmp_path / "b")
     assert silent.describe() == fit.describe()
     for change in ({"lr": 0.2}, {"batch": 12}, {"augment": noisy}, {"task": Regression()}):
         assert replace(fit, **change).describe() != fit.describe()
+
+
+def history_of(fit, path, **given):
+    """What a run left behind that keeps its last twelve steps of twenty."""
+    model = trained(replace(fit, record=Recording(path, keep=12)), **given)
+    return model, History.open(path)
+
+
+@pytest.mark.parametrize("name", FITS)
+@pytest.mark.parametrize("normalised", [False, True])
+def test_a_run_that_is_recorded_ends_where_it_would_have_ended(name, normalised, tmp_path):
+    found, history = history_of(FITS[name], tmp_path / "h", model=network(normalised=normalised))
+    assert same(found, trained(FITS[name], model=network(normalised=normalised)))
+    assert [step.number for step in history.steps] == [*range(20)]
+    assert history.starts == (0, 12)
+
+
+def test_a_path_alone_records_enough(tmp_path):
+    trained(replace(FITS["sgd"], record=tmp_path / "history"))
+    assert len(History.open(tmp_path / "history").steps) == 20
+
+
+def test_an_augmented_run_can_be_made_again_from_its_history(tmp_path):
+    found, history = history_of(FITS["augmented"], tmp_path / "history")
+    model, start = network(), history.start(12)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=True)
+    model.load_state_dict(start.model)
+    optimizer.load_state_dict(start.optimizer)
+    with torch.random.fork_rng():
+        for step in history.steps[12:]:
+            torch.set_rng_state(step.rng)
+            x, y = noisy(data()[step.ids[0]])
+            optimizer.param_groups[0].update(lr=step.settings[0]["lr"])
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+    assert same(model, found)
+
+
+@pytest.mark.parametrize("keep", [5, 12])
+def test_a_resumed_run_goes_on_with_its_history(keep, tmp_path):
+    fit = replace(FITS["augmented"], checkpoint=tmp_path / "run.safetensors")
+    recorded = replace(fit, record=Recording(tmp_path / "history", keep=keep))
+    with pytest.raises(Stopped):
+        trained(replace(recorded, progress=stopping(3)))
+    before = History.open(tmp_path / "history").steps
+    found = trained(recorded)
+    whole = trained(replace(recorded, checkpoint=None, record=tmp_path / "whole"))
+    history, other = History.open(tmp_path / "history"), History.open(tmp_path / "whole")
+    assert before[-1].number == 11
+    assert 12 in history.starts
+    assert min(keep, 20) <= len(history.steps)
+    assert [step.number for step in history.steps] == [*range(history.starts[0], 20)]
+    for a, b in zip(history.steps, other.steps[history.starts[0] :], strict=True):
+        assert torch.equal(a.ids[0], b.ids[0])
+        assert torch.equal(a.rng, b.rng)
+        assert a.settings == b.settings
+    assert history.ended == other.ended
+    assert same(found, whole)
+
+
+def test_steps_after_the_checkpoint_are_made_again_and_told_once(tmp_path, monkeypatch):
+    fit = replace(FITS["sgd"], checkpoint=tmp_path / "run.safetensors", record=tmp_path / "history")
+    descend, made = Fit._descend, []
+
+    def failing(*given, **more):
+        made.append(1)
+        if len(made) == 15:
+            raise Stopped
+        descend(*given, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Fit, "_descend", failing)
+        with pytest.raises(Stopped):
+            trained(fit)
+    before = [step.ids[0].tolist() for step in History.open(tmp_path / "history").steps]
+    assert len(before) == 14
+    trained(fit)
+    history = History.open(tmp_path / "history")
+    assert history.starts == (0, 12)
+    assert [step.number for step in history.steps] == [*range(20)]
+    assert [step.ids[0].tolist() for step in history.steps][:14] == before
+
+
+def test_a_resumed_run_whose_history_is_lost_begins_one_where_it_goes_on(tmp_path):
+    fit = replace(FITS["sgd"], checkpoint=tmp_path / "run.safetensors")
+    with pytest.raises(Stopped):
+        trained(replace(fit, progress=stopping(3)))
+    trained(replace(fit, record=tmp_path / "history"))
+    history = History.open(tmp_path / "history")
+    assert history.starts == (12,)
+    assert [step.number for step in history.steps] == [*range(12, 20)]
+    assert history.purge([0]).whole
+
+
+def test_the_history_of_another_run_is_replaced(tmp_path):
+    fit = replace(FITS["sgd"], checkpoint=tmp_path / "run.safetensors", record=tmp_path / "history")
+    trained(replace(fit, epochs=7))
+    with pytest.raises(Stopped):
+        trained(replace(fit, progress=stopping(3), record=None))
+    trained(fit)
+    assert History.open(tmp_path / "history").starts == (12,)

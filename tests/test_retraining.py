@@ -12,8 +12,11 @@ from torch.utils.data import TensorDataset
 
 from expunge import Attribute, Classification, Fit, MultiLabel, Recipe, Request, Samples, split
 from expunge.errors import BadSetting, BatchUnreadable, TargetMismatch
+from expunge.methods.retrain import Retrain
 from expunge.retraining import retrain
+from expunge.splitting import Part
 from expunge.storing import as_json
+from expunge.unlearning import unlearn
 
 TASK = Classification()
 
@@ -282,3 +285,15 @@ def test_a_number_beside_the_fit_is_part_of_the_recipe(tmp_path, monkeypatch):
     before = recipe.describe()["fit"]
     file.write_text(text.replace("1", "2"))
     assert recipe.describe()["fit"] != before
+
+
+def test_retraining_leaves_the_history_of_the_original_alone(tmp_path):
+    chosen, path = parts(), tmp_path / "history"
+    recipe = Recipe(build, Fit(epochs=1, batch=7, record=path))
+    original = recipe.train(Part.whole(chosen.retain.source))
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    assert before
+    for cache in (None, tmp_path / "cache"):
+        retrain(chosen, recipe, task=TASK, seeds=1, cache=cache)
+    unlearn(original, chosen, Retrain(recipe), task=TASK)
+    assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from expunge.ledger import Ledger
     from expunge.outcome import Outcome
     from expunge.recipe import Recipe
+    from expunge.recording import record
     from expunge.reporting import Page, render
     from expunge.request import Attribute, Classes, Request, Samples
     from expunge.retraining import retrain
@@ -41,6 +42,7 @@ _HOMES = {
     "Verdict": "judging",
     "audit": "auditing",
     "judge": "judging",
+    "record": "recording",
     "render": "reporting",
     "retrain": "retraining",
     "split": "splitting",
@@ -67,6 +69,7 @@ __all__ = [
     "Verdict",
     "audit",
     "judge",
+    "record",
     "render",
     "retrain",
     "split",

@@ -8,6 +8,7 @@ ExpungeError
 ├── BadSetting          a setting has a value that it cannot take
 ├── BatchUnreadable     the task cannot read this batch, or this model's answer
 ├── ModelDoesNotFit     weights and model do not belong together
+├── HistoryDoesNotFit   a history does not fit the model, the data or the way of training
 ├── BrokenPromise       a method broke a promise that every method makes
 ├── Diverged            a loss or a weight stopped being finite
 ├── CannotWrite         a file could not be written; nothing half-written remains
@@ -60,6 +61,10 @@ class BatchUnreadable(ExpungeError):
 
 class ModelDoesNotFit(ExpungeError):
     """Weights and model do not belong together."""
+
+
+class HistoryDoesNotFit(ExpungeError):
+    """A history does not fit the model, the data or the way of training."""
 
 
 class BrokenPromise(ExpungeError):

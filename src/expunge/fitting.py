@@ -1,8 +1,9 @@
 """The default training loop: SGD or AdamW, a schedule, bf16 where it pays, resumable."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +14,12 @@ from torch.utils.data import Dataset
 
 from expunge.batching import Batches
 from expunge.errors import CannotRead, Diverged, ModelDoesNotFit
+from expunge.history.carrying import restore, state_of, tensors_of
 from expunge.observing import device_of
 from expunge.precision import bf16_pays, channels_last, half
 from expunge.progress import Progress, quiet
+from expunge.recipe import Recipe
+from expunge.recording import Recording, Tape
 from expunge.splitting import Part
 from expunge.storing import (
     as_json,
@@ -50,6 +54,7 @@ class Fit:
     penalty: Penalty | None = None  # None: the task's loss alone
     task: Task = field(default_factory=Classification)
     checkpoint: Path | None = None  # None: an interrupted run starts again
+    record: Recording | Path | None = None  # None: no history is left behind
     progress: Progress = quiet
 
     def __call__(self, model: nn.Module, dataset: Dataset[Any]) -> nn.Module:
@@ -61,20 +66,22 @@ class Fit:
         optimizer = self._optimizer(model)
         run = "" if self.checkpoint is None else self._run(model, part)
         first = self._resumed(model, optimizer, run)
+        tape = self._tape(model, optimizer, first * len(batches), run)
         model.train()
-        for epoch in range(first, self.epochs):
-            for step, batch in enumerate(batches, epoch * len(batches)):
-                share = step / (self.epochs * len(batches))
-                self._descend(model, batch, optimizer, share=share, halved=halved)
-            self._keep(model, optimizer, run, epoch + 1)
-            self.progress("train", epoch + 1, self.epochs)
+        with _watched(tape, batches) as watched:
+            for epoch in range(first, self.epochs):
+                for step, batch in enumerate(watched, epoch * len(batches)):
+                    share = step / (self.epochs * len(batches))
+                    self._descend(model, batch, optimizer, share=share, halved=halved)
+                self._keep(model, optimizer, run, epoch + 1)
+                self.progress("train", epoch + 1, self.epochs)
         if self.checkpoint is not None:
             forget_file(self.checkpoint)
         return model.eval()
 
     def describe(self) -> dict[str, Any]:
         """The settings that change what is learnt, as JSON."""
-        silent = {"checkpoint", "progress"}
+        silent = {"checkpoint", "progress", "record"}
         return {
             f.name: as_json(getattr(self, f.name)) for f in fields(self) if f.name not in silent
         }
@@ -116,11 +123,17 @@ class Fit:
             fused=fused,
         )
 
+    def _tape(self, model: nn.Module, optimizer: Optimizer, first: int, run: str) -> Tape | None:
+        if self.record is None:
+            return None
+        recording = Recording(self.record) if isinstance(self.record, Path) else self.record
+        return Tape(model, optimizer, recording, first=first, run=run)
+
     def _keep(self, model: nn.Module, optimizer: Optimizer, run: str, epoch: int) -> None:
         if self.checkpoint is None or epoch == self.epochs:
             return
         tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-        tensors |= dict(_optimizer_tensors(optimizer))
+        tensors |= tensors_of(optimizer)
         tensors["rng"] = torch.get_rng_state()
         save_tensors(self.checkpoint, tensors, {"epoch": str(epoch), "run": run})
 
@@ -136,12 +149,8 @@ class Fit:
             return 0
         kept = {name: value for name, value in tensors.items() if name.startswith("model.")}
         model.load_state_dict({name.removeprefix("model."): v for name, v in kept.items()})
-        optimizer.load_state_dict(
-            {
-                "state": _optimizer_state(tensors, optimizer.param_groups[0]["params"]),
-                "param_groups": optimizer.state_dict()["param_groups"],
-            }
-        )
+        groups = optimizer.state_dict()["param_groups"]
+        restore(optimizer, {"state": state_of(tensors), "param_groups": groups})
         torch.set_rng_state(tensors["rng"])
         return int(meta["epoch"])
 
@@ -149,6 +158,22 @@ class Fit:
         """What makes this run: its settings, its samples, and where weights and chance start."""
         start = {"rng": torch.get_rng_state(), "ids": part.indices} | model.state_dict()
         return digest_json([self.describe(), digest_tensors(start)])
+
+
+def untaped(recipe: Recipe) -> Recipe:
+    """The same recipe for another model, which must not overwrite the history of the first."""
+    if not isinstance(recipe.fit, Fit):
+        return recipe
+    return replace(recipe, fit=replace(recipe.fit, record=None))
+
+
+@contextmanager
+def _watched(tape: Tape | None, batches: Batches) -> Iterator[Iterable[Batch]]:
+    if tape is None:
+        yield batches
+        return
+    with tape:
+        yield tape.watch(batches)
 
 
 def _rate(schedule: str, share: float) -> float:
@@ -159,26 +184,3 @@ def _rate(schedule: str, share: float) -> float:
             return share / 0.25 if share < 0.25 else (1 - share) / 0.75
         case _:
             return 1.0
-
-
-def _optimizer_tensors(optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
-    for position, state in optimizer.state_dict()["state"].items():
-        for key, value in state.items():
-            if isinstance(value, Tensor):
-                yield f"optimizer.{position}.{key}", value
-
-
-def _optimizer_state(
-    tensors: dict[str, Tensor], parameters: Sequence[Tensor]
-) -> dict[int, dict[str, Tensor]]:
-    found: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimizer."):
-            _, place, key = name.split(".", 2)
-            found.setdefault(int(place), {})[key] = _laid_out(value, parameters[int(place)])
-    return found
-
-
-def _laid_out(value: Tensor, like: Tensor) -> Tensor:
-    """A buffer in its parameter's memory order: fused steps take the two to be alike."""
-    return torch.empty_like(like).copy_(value) if value.shape == like.shape else value

@@ -5,16 +5,14 @@ for a strongly convex objective, one Newton step on all parameters with the Hess
 that stays lands within a distance of the retrained optimum which the noise must hide.
 """
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from expunge.algebra.noise import analytic_sigma, heuristic_sigma, newton_shift
+from expunge.algebra.noise import analytic_sigma, heuristic_sigma, newton_shift, secret_normal
 from expunge.algebra.parameters import Block
 from expunge.method import Report
 
@@ -82,7 +80,7 @@ class Noise:
             return
         shift = self.shift(gone, count) * (1 + 2 * CONVERGED)
         sigma = analytic_sigma(shift, epsilon=self.epsilon, delta=self.delta) if gone else 0.0
-        _shake(model, Block.whole(model), sigma, "all", _secret())
+        _shake(model, Block.whole(model), sigma, "all", secret_normal)
         if but:
             report.note(f"heuristic noise, no guarantee (sigma {sigma:.3g} on every number): {but}")
             return
@@ -95,16 +93,6 @@ class Noise:
 
 Draw = Callable[[Tensor], Tensor]
 """Standard normal numbers, as many as those of a tensor."""
-
-
-def _secret() -> Draw:
-    """A draw that nobody can repeat.
-
-    The seed of a run is on record, and torch's generator takes 32 bits of any seed: noise from
-    either could be drawn again, and taken off.
-    """
-    source = np.random.default_rng(secrets.randbits(256))
-    return lambda like: torch.from_numpy(source.standard_normal(like.shape)).to(like)
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from expunge.batching import data_digest
 from expunge.ensembles import Reference, References
 from expunge.errors import BadSetting, CannotRead, TargetMismatch
-from expunge.fitting import Fit
+from expunge.fitting import Fit, untaped
 from expunge.observing import Observation, Snapshot, snapshot
 from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
@@ -131,6 +131,7 @@ def _tensors(seen: Snapshot) -> dict[str, Tensor]:
 
 
 def _trained(split: Split, recipe: Recipe, seed: int, shelf: "_Shelf | None") -> nn.Module:
+    recipe = untaped(recipe)
     if isinstance(recipe.fit, Fit) and shelf is not None:
         checkpoint = shelf.folder / f"training-{seed}.safetensors"
         recipe = replace(recipe, fit=replace(recipe.fit, checkpoint=checkpoint))

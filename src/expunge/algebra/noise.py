@@ -6,9 +6,13 @@ second holds wherever the sensitivity is known (Balle and Wang, Improving the Ga
 for Differential Privacy, 2018).
 """
 
+import secrets
 from math import exp, expm1, log, sqrt
 
+import numpy as np
+import torch
 from scipy import special
+from torch import Tensor
 
 from expunge.errors import BadSetting
 
@@ -55,6 +59,16 @@ def analytic_sigma(sensitivity: float, *, epsilon: float, delta: float) -> float
         middle = sqrt(low * high)
         low, high = (middle, high) if _leaked(middle, epsilon) > delta else (low, middle)
     return sensitivity * high
+
+
+def secret_normal(like: Tensor) -> Tensor:
+    """Standard normal numbers, as many as those of a tensor, that nobody can draw again.
+
+    The seed of a run is on record, and torch's generator takes 32 bits of any seed: noise from
+    either could be found by trying, and taken off.
+    """
+    source = np.random.default_rng(secrets.randbits(256))
+    return torch.from_numpy(source.standard_normal(like.shape)).to(like)
 
 
 def _leaked(sigma: float, epsilon: float) -> float:

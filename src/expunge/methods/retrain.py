@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import SGD
 from torch.utils.data import Dataset
 
+from expunge.fitting import untaped
 from expunge.method import Case, Method
 from expunge.observing import device_of
 from expunge.recipe import Recipe
@@ -23,7 +24,7 @@ class Retrain(Method):
     recipe: Recipe  # how to build a fresh model and train it
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
-        return self.recipe.train(case.retain.part, device_of(model))
+        return untaped(self.recipe).train(case.retain.part, device_of(model))
 
     @classmethod
     def example(cls, folder: Path, model: nn.Module, case: Case) -> "Retrain":

@@ -1,0 +1,125 @@
+"""A ring of segments on disk, wound on by one step at a time.
+
+Between one and two times as many steps as asked for can be read: once a segment is full, the one
+before it goes, and the next begins. A process that is killed leaves every step that was appended.
+"""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from io import FileIO
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from expunge.errors import CannotRead, CannotWrite
+from expunge.history.heading import Header
+from expunge.history.history import save_start
+from expunge.history.records import Record, framed
+from expunge.history.segments import Segment, chapters, erase, segments
+from expunge.storing import digest_tensors
+
+
+class Reel:
+    """Writes a history, and forgets its oldest steps."""
+
+    def __init__(self, folder: Path, header: Header, keep: int) -> None:
+        self._folder, self._header, self._keep = folder, header, keep
+        self._starts = [segment.number for segment in segments(folder)]
+        self._count = 0  # steps in the segment that is being written
+        self._files = ExitStack()
+        self._steps: FileIO | None = None
+        self._gradients: FileIO | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether the segment has all its steps."""
+        return self._count >= self._keep
+
+    @property
+    def number(self) -> int:
+        """The number of the next step."""
+        return self._starts[-1] + self._count
+
+    def begin(self, number: int, model: nn.Module, optimizer: Optimizer) -> None:
+        """Begin a segment with the model before a step; let the oldest go if enough are left."""
+        self._files.close()
+        while len(self._starts) > 1 and number - self._starts[1] >= self._keep:
+            Segment(self._folder, self._starts.pop(0)).remove()
+        segment = Segment(self._folder, number)
+        segment.remove()
+        save_start(segment, model, optimizer)
+        self._starts.append(number)
+        self._count = 0
+        self._steps = self._files.enter_context(FileIO(segment.steps, "w"))
+        if self._header.slot:
+            self._gradients = self._files.enter_context(FileIO(segment.gradients, "w"))
+
+    def lay(self, gradient: Float[Tensor, " p"]) -> None:
+        """Write the next step's gradient; it counts once the step is appended."""
+        if self._gradients is not None:
+            self._gradients.seek(self._count * self._header.slot)
+            data = gradient.to(self._header.dtype).cpu().view(torch.uint8).numpy()
+            _pour(self._gradients, data.data)
+
+    def append(self, record: Record) -> None:
+        """Write a step that was made."""
+        if self._steps is not None:
+            _pour(self._steps, memoryview(framed(record)))
+            self._count += 1
+
+    def end(self, model: Mapping[str, Tensor] | None) -> None:
+        """Close the files; say what the model became, if the last step is among them."""
+        self._files.close()
+        if model is not None:
+            replace(self._header, ended=digest_tensors(model)).save(self._folder)
+
+
+def wound(folder: Path, header: Header, keep: int, first: int) -> Reel:
+    """A reel that goes on with the same run where it can, and else replaces what is there."""
+    header = _continued(folder, header, first) or _anew(folder, header)
+    header.save(folder)
+    return Reel(folder, header, keep)
+
+
+def check_free(folder: Path) -> None:
+    """Refuse a folder that holds anything but a history of ours."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    try:
+        Header.read(folder)
+    except (CannotRead, OSError) as why:
+        raise CannotWrite(
+            f"{folder} is there and holds no history; it is left alone",
+            hint="name a folder of the history's own.",
+        ) from why
+
+
+def _continued(folder: Path, header: Header, first: int) -> Header | None:
+    """The header of a run that was interrupted; None where these are not the steps before."""
+    try:
+        old, kept = Header.read(folder), chapters(folder)
+    except CannotRead:
+        return None
+    same = replace(old, ended=None, fresh=header.fresh) == header
+    if not header.run or not same or not kept[0].segment.number < first <= kept[-1].end:
+        return None
+    for segment in segments(folder):
+        if segment.number >= first or segment < kept[0].segment:
+            segment.remove()
+    return replace(old, ended=None)
+
+
+def _anew(folder: Path, header: Header) -> Header:
+    if folder.exists():
+        erase(folder)
+    return header
+
+
+def _pour(file: FileIO, data: memoryview) -> None:
+    """Write all: a raw file may take less at a time."""
+    while data:
+        data = data[file.write(data) :]

@@ -1,0 +1,299 @@
+"""Mini-Unlearning: a short recorded history, and a contraction that damps what lies before it.
+
+After Huang et al., "Mini-Unlearning", 2024 (arXiv 2406.16986; journal version 10.1145/3793867).
+A reconstruction: nothing but the abstract was public to us, which says that retrained and
+unlearned weights are related through a contraction, and that a few historical gradients suffice
+even where much is deleted. What follows is derived from that, and measured; it is not their code.
+
+The difference between a run with and one without the forget set shrinks with every step by what
+curvature there is, so that only the last steps matter. ``replay`` takes these steps again with
+retained samples alone; ``linear`` carries the difference through them by products with the
+curvature; ``delta`` does so from gradients, as DeltaGrad; ``none`` adds gradients back, and is
+there as the warning that it is. What lay before the window can be estimated by one solve, the
+tail. For convex models with weight decay the gradient bounds how far the retrained optimum still
+is; steps are then polished until that certificate is small. Deep networks have none.
+
+Replaying costs what these steps of training cost. Else a step costs the gradients of the smaller
+side of its batch and a product of curvature with the larger one; a tail and every polishing step
+cost one gradient of all samples, and ``rounds`` products over ``subsample`` of them.
+"""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from torch import nn
+from torch.optim import SGD
+
+from expunge.algebra import bounds
+from expunge.algebra.noise import analytic_sigma
+from expunge.batching import Batches
+from expunge.errors import BadSetting, HistoryDoesNotFit
+from expunge.history import History
+from expunge.method import Case, Method, learning
+from expunge.recording import record
+from expunge.retracing.belonging import check_data, check_model, check_request
+from expunge.retracing.path import Ordered, Window, rates
+from expunge.retracing.propagating import Road, Way, carry, spoken
+from expunge.retracing.renewing import live, renew
+from expunge.retracing.replaying import Precision, Replay, absent
+from expunge.retracing.settling import Objective, affine, blur, unmet
+from expunge.retracing.sharing import shared
+from expunge.splitting import Part
+from expunge.tasks import Batch
+
+Mode = Literal["auto", "replay", "linear", "delta", "none"]
+Curvature = Literal["midpoint", "hessian", "ggn", "lbfgs", "scalar"]
+
+_MUCH = 0.3  # share of the data from which on steps are taken again rather than followed
+
+
+@dataclass(frozen=True)
+class Mini(Method):
+    """Take the last recorded steps without the forget set; training damps what lies before them.
+
+    It has more fields than most: the window, what stands for its past, and the certificate.
+    """
+
+    history: Path | str  # the folder that `expunge.record` or Fit(record=...) filled
+    mode: Mode = "auto"  # how steps are taken; auto: by model and by the share that leaves
+    window: int | None = None  # last steps to take; None: as many as the bound asks, or all
+    curvature: Curvature = "midpoint"  # of linear mode
+    every: int = 5  # steps between exact curvatures, in delta mode and with lbfgs
+    tail: bool | Literal["auto"] = "auto"  # estimate what lies before the window; auto: by bound
+    rounds: int = 20  # of conjugate gradients, at most
+    subsample: int = 4096  # retained samples behind a tail's and a polish's curvature; 0: all
+    polish: int = 20  # steps after the window, at most, while the certificate is too large
+    tolerance: float = 0.01  # certificate to reach, as a share of that of doing nothing
+    radius: float | None = None  # the same as a distance, which noise hides; None: by tolerance
+    convex: bool | None = None  # declared; None: if answers are affine in what learns
+    augment: Callable[[Batch], Batch] | None = None  # that the run was trained with
+    precision: Precision = "auto"  # of replayed steps; as that of Fit
+    epsilon: float | None = None  # None: no noise
+    delta: float = 1e-5  # of the noise
+    workers: int = 1  # processes that share gradients in linear mode
+
+    def forget(self, model: nn.Module, case: Case) -> nn.Module:
+        learning(model)
+        self._check()
+        run = _Run.begun(self, History.open(self.history), model, case)
+        run.take()
+        run.conclude()
+        return model
+
+    def _check(self) -> None:
+        if 0 in (self.window, self.every, self.workers):
+            raise BadSetting("window, every or workers is 0", hint="they must be positive.")
+        if self.epsilon is not None and (self.epsilon == 0 or not 0 < self.delta < 1):
+            raise BadSetting(
+                f"epsilon is {self.epsilon} and delta {self.delta}",
+                hint="epsilon must be positive, and delta between 0 and 1.",
+            )
+        if self.epsilon is not None and not self.radius:
+            raise BadSetting(
+                "noise hides a distance that was declared beforehand, and none was",
+                hint="set radius=0.01, say: a share of what was measured depends on the data.",
+            )
+
+    def way(self, mode: Mode) -> Way:
+        """How differences are carried, in a mode that replays nothing."""
+        return mode if mode in ("delta", "none") else self.curvature
+
+    @classmethod
+    def example(cls, folder: Path, model: nn.Module, case: Case) -> "Mini":
+        """Record the contract suite's toy for a few steps from a fresh start."""
+        trained = deepcopy(model).train()
+        optimizer = SGD([p for p in trained.parameters() if p.requires_grad], lr=0.1, momentum=0.9)
+        everybody = Batches(Part.whole(case.retain.part.source), 23)
+        frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+        state = model.state_dict()
+        elsewhere = {
+            name: value * (0.9 if name not in frozen else 1) for name, value in state.items()
+        }
+        trained.load_state_dict(elsewhere)
+        with record(trained, optimizer, to=folder / "history", keep=7) as tape:
+            for batch in tape.watch(everybody):
+                optimizer.zero_grad()
+                case.task.loss(trained, batch).mean().backward()
+                optimizer.step()
+            trained.load_state_dict(state)  # as if the run had ended there
+        return cls(folder / "history")
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """One run: the history, what is certain, and what was asked of the data."""
+
+    how: Mini
+    history: History
+    model: nn.Module
+    case: Case
+    ordered: Ordered
+    convex: bool
+    unsure: str  # why there is no certificate; empty: there is one
+    objective: Objective
+    before: float | None  # the certificate of doing nothing
+
+    @classmethod
+    def begun(cls, how: Mini, history: History, model: nn.Module, case: Case) -> "_Run":
+        """Look whether the history fits, and what can be certain."""
+        check_data(history, case)
+        first = history.start(history.starts[0])
+        check_model(history, first, model)
+        ordered = Ordered.of(history, model)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name in ordered.names)
+        convex = affine(model, case, ordered) if how.convex is None else how.convex
+        follows = how.augment is None and not live(model, first.model)
+        unsure = unmet(history, case, convex=convex, follows=follows)
+        objective = Objective.of(history, model, case, ordered, sure=not unsure)
+        objective = replace(objective, subsample=how.subsample, rounds=how.rounds)
+        before = objective.certified()
+        return cls(how, history, model, case, ordered, convex, unsure, objective, before)
+
+    def take(self) -> None:
+        """Decide how to take which steps, and take them."""
+        self._check_promise()
+        mode, (count, enough) = self._mode(), self._length()
+        window, tail = Window.last(self.history, count), self._tail(mode, enough=enough)
+        if mode == "replay":
+            window = Window(window.start, window.steps, 0)
+        self._tell(window, enough=enough)
+        gone = absent(self.case, self.history.size)
+        check_request(window, self.case, gone, whole=tail)
+        if mode == "replay":
+            self._replay(window)
+        else:
+            road = Road(
+                self.model, self.case, self.ordered, gone, self.how.way(mode), self.how.every,
+                self.objective.tally,
+            )  # fmt: skip
+            self._follow(road, window, tail=tail)
+
+    def conclude(self) -> None:
+        """Go on to the optimum where that can be certified, add noise, and say what it cost."""
+        self._settle()
+        asked = self.objective.tally
+        self.case.report.note(
+            f"{asked['gradients']:,} gradients of samples and {asked['products']:,} products with "
+            f"their curvature, from a history of {self.history.bytes / 1e6:,.1f} MB"
+        )
+
+    def _check_promise(self) -> None:
+        learnt = len([*self.model.parameters()]) == len(self.ordered.names)
+        why = self.unsure or ("" if learnt else "some parameters were not trained in the history")
+        if why and self.how.epsilon is not None:
+            raise BadSetting(f"epsilon can promise nothing: {why}", hint="leave it out.")
+
+    def _mode(self) -> Mode:
+        mode, history = self.how.mode, self.history
+        share = len(self.case.forget.part) / history.size
+        reasons = {
+            "the steps are those of AdamW": history.optimizer == "adamw",
+            "the history keeps no gradients": history.gradients is None,
+            "the model is not convex in its parameters": not self.convex,
+            f"{share:.0%} of the samples leave": share >= _MUCH,
+        }
+        if mode == "auto":
+            why = next((text for text, holds in reasons.items() if holds), "")
+            mode = "replay" if why else "linear"
+            why = why or "the model is convex, and few samples leave"
+            self.case.report.note(f"mode {mode}: {why}")
+        if mode != "replay" and history.optimizer == "adamw":
+            raise BadSetting(f"mode={mode} cannot follow AdamW", hint='use mode="replay".')
+        return mode
+
+    def _length(self) -> tuple[int, bool]:
+        """How many steps to take, and whether the bound asks for no more."""
+        kept, asked = len(self.history.steps), self.how.window
+        if asked is not None and asked > kept:
+            raise HistoryDoesNotFit(
+                f"window={asked}, but history {self.history.folder} holds {kept} steps",
+                hint="use a shorter window, or record with a larger keep.",
+            )
+        needed = None
+        if self.before and self.objective.least:
+            left = rates(self.history, self.objective.least)
+            needed = bounds.window(left, self._goal / self.before)
+        count = asked or needed or kept
+        return count, needed is not None and count >= needed
+
+    def _tail(self, mode: Mode, *, enough: bool) -> bool:
+        if self.how.tail is True and mode == "replay":
+            raise BadSetting(
+                "a replay reads no forgotten sample, and a tail cannot be found without them",
+                hint='leave tail="auto", or use mode="linear".',
+            )
+        if self.how.tail == "auto":
+            return mode in ("linear", "delta") and self.convex and not enough
+        return self.how.tail
+
+    @property
+    def _goal(self) -> float:
+        return self.how.radius or self.how.tolerance * (self.before or 0.0)
+
+    def _tell(self, window: Window, *, enough: bool) -> None:
+        count, end = len(window.inside), window.steps[-1].number + 1
+        why = "no bound says how many are needed"
+        if not self.unsure:
+            why = "as many as the bound asks" if enough else "the bound asks for more"
+        if self.how.window is not None:
+            why = "as was set" if count == self.how.window else "where a start was kept"
+        self.case.report.note(f"window: the last {count:,} of {end:,} steps ({why})")
+        if self.history.ended is None:
+            self.case.report.note("whether the recorded run ended with this model is not known")
+
+    def _replay(self, window: Window) -> None:
+        end = self.ordered.place(self.model)
+        replay = Replay.at(
+            window.start, self.history, self.model, self.case,
+            augment=self.how.augment, precision=self.how.precision,
+        )  # fmt: skip
+        if not replay.compare(window, self.ordered):
+            self.case.report.note("the task's loss was not compared with the one that was trained")
+        found = replay.run(window.inside)
+        far = float((self.ordered.place(self.model) - end).norm())
+        self.case.report.trace("displacement", window.steps[-1].number, far)
+        self.objective.tally["gradients"] += found["gradients"]
+        if found["skipped"]:
+            self.case.report.note(f"{found['skipped']} steps were left out: too little stays")
+        renew(self.model, replay.norms, self.case.retain, self.case.task)
+
+    def _follow(self, road: Road, window: Window, *, tail: bool) -> None:
+        norms = live(self.model, window.start.model)
+        share = self.how.workers > 1 and road.way not in ("delta", "none")
+        crew = shared(road, window, self.how.workers) if share else nullcontext()
+        with crew as pushes:
+            before = self.objective.tail if tail else None
+            factor = carry(road, window, tail=before, pushes=pushes)
+        self.case.report.note(spoken(road.way, factor, tail=tail))
+        renew(self.model, norms, self.case.retain, self.case.task)
+
+    def _settle(self) -> None:
+        report, goal, before = self.case.report, self._goal, self.before
+        if before is None:
+            report.note(f"no certificate exists: {self.unsure}")
+            return
+        steps = 0 if self.how.mode == "none" else self.how.polish  # a warning is not to be mended
+        report.trace("certificate", 0, before)
+        reached = self.objective.settle(steps, goal)
+        report.note(f"the retrained optimum is at most {reached:.3g} away; before, {before:.3g}")
+        if reached > goal:
+            report.note(f"{steps} steps of polish did not reach a certificate of {goal:.3g}")
+        if self.how.epsilon is not None:
+            self._hide(self.how.epsilon, goal, kept=reached <= goal)
+
+    def _hide(self, epsilon: float, radius: float, *, kept: bool) -> None:
+        """Add noise that hides twice the declared distance: what was measured tells of the data."""
+        sigma = analytic_sigma(2 * radius, epsilon=epsilon, delta=self.how.delta)
+        blur(self.ordered, self.model, sigma)
+        self.case.report.note(
+            f"assumption_declared: ({epsilon}, {self.how.delta}) beside a model that was retrained "
+            f"to a distance of {radius:.3g} from its optimum, by noise of sigma {sigma:.3g} on "
+            f"every number of both, if a sample's loss is convex"
+            if kept
+            else f"heuristic noise, no guarantee (sigma {sigma:.3g}): the certificate is too large"
+        )

@@ -1,0 +1,152 @@
+"""Where retraining leads: the optimum of the retained loss, how far it can be, and steps to it.
+
+A certificate holds where every sample's loss is convex and every parameter decays: the gradient at
+a place, divided by the decay, bounds the distance from there to the retrained optimum. Curvature
+may be that of some retained samples alone; gradients, and so the certificate, are those of all.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from expunge.algebra.bounds import certificate
+from expunge.algebra.contraction import Scale
+from expunge.algebra.curvature import conjugate_gradients
+from expunge.algebra.noise import secret_normal
+from expunge.history import History
+from expunge.method import Case
+from expunge.retracing.path import Ordered
+from expunge.stepping import Ground
+from expunge.tasks import Classification, MultiLabel, Regression
+
+_DAMPING = 0.01  # where nothing decays
+_CLOSE, _ROUGH = 1e-8, 0.03  # residuals at which a tail, and a step to the optimum, are solved
+_PASS = 2048  # samples in one pass
+_SHORTEST = 1e-3  # a step to the optimum; below it, rounding is all that is left
+
+Vector = Float[Tensor, " k"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Objective:
+    """The mean loss of the retain set with its decay, for a model that stands somewhere."""
+
+    model: nn.Module
+    case: Case
+    ordered: Ordered
+    decay: Scale  # of every parameter
+    least: float | None  # curvature in any direction; None: the loss is not convex, or not known
+    subsample: int = 0  # retained samples behind the curvature; 0: all
+    rounds: int = 20  # of conjugate gradients, at most
+    tally: Counter[str] = field(default_factory=Counter)  # sample gradients, and products
+
+    @classmethod
+    def of(
+        cls, history: History, model: nn.Module, case: Case, ordered: Ordered, *, sure: bool
+    ) -> "Objective":
+        """With the decay that the recorded optimizer had last."""
+        decays = _decays(history)
+        decay = ordered.spread(decays, ordered.place(model))
+        return cls(model, case, ordered, decay, min(decays) if sure else None)
+
+    def certified(self) -> float | None:
+        """The farthest that the retrained optimum can be; None where nothing is certain."""
+        return self._bound(self._slope()) if self.least else None
+
+    def tail(self) -> Vector:
+        """What the forget set has moved a model at rest, all of its past counted."""
+        leaves, stays = self.case.forget.part.indices, self.case.retain.part.indices
+        share = len(leaves) / (len(leaves) + len(stays))
+        return self._solved(share * (self._mean(leaves) - self._mean(stays)), _CLOSE)
+
+    def settle(self, steps: int, goal: float) -> float:
+        """Go towards the optimum until the certificate reaches a goal; return it."""
+        slope, place, length = self._slope(), self._place, 1.0
+        for step in range(1, steps + 1):
+            if self._bound(slope) <= goal or length < _SHORTEST:
+                break
+            self.ordered.put(self.model, place - length * self._solved(slope, _ROUGH))
+            there = self._slope()
+            if there.norm() < slope.norm():
+                slope, place, length = there, self._place, 1.0
+            else:
+                self.ordered.put(self.model, place)
+                length /= 4
+            self.case.report.trace("certificate", step, self._bound(slope))
+        return self._bound(slope)
+
+    @property
+    def _place(self) -> Vector:
+        return self.ordered.place(self.model)
+
+    def _bound(self, slope: Vector) -> float:
+        return certificate(float(slope.norm()), self.least) if self.least else torch.inf
+
+    def _slope(self) -> Vector:
+        return self._mean(self.case.retain.part.indices) + self.decay * self._place
+
+    def _mean(self, ids: Int[Tensor, " n"]) -> Vector:
+        self.tally["gradients"] += len(ids)
+        return self.ordered.vector(self._ground(ids).gradient(self.model), self._place)
+
+    def _solved(self, b: Vector, tolerance: float) -> Vector:
+        ids = self.case.retain.part.indices
+        some = ids[torch.randperm(len(ids))[: self.subsample or len(ids)].sort().values]
+        product = self._ground(some).product(self.model, self.ordered.block)
+        damping = 0.0 if bool((torch.as_tensor(self.decay) > 0).all()) else _DAMPING
+        found = conjugate_gradients(
+            lambda v: product(v) + self.decay * v, b, damping=damping, rounds=self.rounds,
+            tolerance=tolerance,
+        )  # fmt: skip
+        self.tally["products"] += (found.rounds + 1) * len(some)
+        return found.x
+
+    def _ground(self, ids: Int[Tensor, " n"]) -> Ground:
+        source = self.case.retain  # any sample can be taken from it, by its position
+        return Ground(source, ids.split(_PASS), self.case.task, "hessian", damping=0.0)
+
+
+def unmet(history: History, case: Case, *, convex: bool, follows: bool) -> str:
+    """Why there is no certificate; nothing, where there is one.
+
+    ``follows`` says that training saw the data as they are, and a model without statistics.
+    """
+    known = type(case.task) in (Classification, MultiLabel, Regression)
+    conditions = {
+        "the model is not convex in its parameters": convex and known,
+        "the run's optimizer was not SGD": history.optimizer == "sgd",
+        "not every parameter decays": min(_decays(history)) > 0,
+        "training saw other data than these, or normalised by batches": follows,
+    }
+    return "; ".join(text for text, holds in conditions.items() if not holds)
+
+
+def _decays(history: History) -> list[float]:
+    return [group["weight_decay"] for group in history.steps[-1].settings]
+
+
+@torch.no_grad()
+def affine(model: nn.Module, case: Case, ordered: Ordered) -> bool:
+    """Whether answers are affine in the parameters, as half-way between two places they tell.
+
+    A convex loss of such answers is convex. Places are drawn at random, and far apart: other
+    models hardly ever answer so there.
+    """
+    batch, place = case.retain.take(case.retain.part.indices[:7]), ordered.place(model)
+    ends = [place + (place.abs().max() + 1) * torch.randn_like(place) for _ in range(2)]
+    said = []
+    for there in (*ends, (ends[0] + ends[1]) / 2):
+        ordered.put(model, there)
+        said.append(case.task.answer(model, batch).logits.double())
+    ordered.put(model, place)
+    gap = (said[0] + said[1]) / 2 - said[2]
+    return bool(gap.abs().max() <= 1e-4 * said[0].abs().max())
+
+
+def blur(ordered: Ordered, model: nn.Module, sigma: float) -> None:
+    """Add noise to every number, such that nobody can draw again."""
+    place = ordered.place(model)
+    ordered.put(model, place + sigma * secret_normal(place))

@@ -1,0 +1,130 @@
+"""The ring on disk: killed, full, in the way, and never longer than it should be."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch.optim import SGD
+
+from expunge import record
+from expunge.errors import BadSetting, CannotWrite
+from expunge.history import History, winding
+
+KILLED = """
+import sys, torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+from expunge import record
+torch.manual_seed(0)
+model = nn.Linear(5, 3)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+loader = DataLoader(TensorDataset(torch.randn(24, 5)), batch_size=4, shuffle=True)
+with record(model, optimizer, to=sys.argv[1], keep=7, gradients="fp32") as tape:
+    for _ in range(100000):
+        for (x,) in tape.watch(loader):
+            optimizer.zero_grad()
+            model(x).square().sum().backward()
+            optimizer.step()
+            print(flush=True)
+"""
+
+
+def test_a_run_that_is_killed_leaves_every_step_that_it_made(folder):
+    with subprocess.Popen([sys.executable, "-c", KILLED, folder], stdout=subprocess.PIPE) as run:
+        made = sum(1 for _ in zip(range(18), run.stdout, strict=False))
+        run.send_signal(signal.SIGKILL)
+        made += sum(1 for _ in run.stdout)
+    history = History.open(folder)
+    last = history.steps[-1].number
+    assert made - 1 <= last <= made
+    assert min(made, 7) <= len(history.steps) <= 14
+    assert history.ended is None
+    weight = history.start(history.starts[0]).model["weight"].double()
+    velocity = history.start(history.starts[0]).optimizer["state"].get(0)
+    velocity = velocity["momentum_buffer"].double() if velocity else 0.0
+    for step in history.steps:
+        for number in set(history.starts) & {step.number}:
+            torch.testing.assert_close(weight.float(), history.start(number).model["weight"])
+        velocity = 0.9 * velocity + step.gradient()["weight"].double()
+        weight = weight - step.settings[0]["lr"] * velocity
+
+
+def no_space_after(count, real):
+    """A disk that takes so many writings whole, and half of the next."""
+    left = iter(range(count))
+
+    def attempt(*given):
+        if next(left, None) is None:
+            if isinstance(given[-1], memoryview):
+                given[0].write(given[-1][: len(given[-1]) // 2])
+            raise OSError(28, "No space left on device")
+        return real(*given)
+
+    return attempt
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "left"), [("_pour", 12, range(6)), ("save_start", 2, range(4, 8))]
+)
+def test_a_full_disk_ends_the_recording_and_not_the_training(
+    name, count, left, folder, monkeypatch, loop
+):
+    alone, model = loop.network(), loop.network()
+    loop.train(alone, SGD(alone.parameters(), lr=0.1))
+    monkeypatch.setattr(winding, name, no_space_after(count, getattr(winding, name)))
+    optimizer = SGD(model.parameters(), lr=0.1)
+    with (
+        pytest.warns(RuntimeWarning, match=r"training goes on: .*No space") as told,
+        record(model, optimizer, to=folder, keep=4, gradients="bf16") as tape,
+    ):
+        loop.train(model, optimizer, tape=tape)
+    assert len(told) == 1
+    assert loop.same(model, alone)
+    assert "stopped: " in str(tape.summary)
+    history = History.open(folder)
+    assert [step.number for step in history.steps] == [*left]
+    assert history.ended is None
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_before_the_first_step(tmp_path, loop):
+    (tmp_path / "file").write_text("a diary")
+    model = loop.network()
+    with (
+        pytest.raises(CannotWrite),
+        record(model, SGD(model.parameters(), lr=0.1), to=tmp_path / "file" / "history") as tape,
+    ):
+        next(iter(tape.watch(loop.loader())))
+
+
+def test_an_earlier_history_is_replaced(folder, loop):
+    loop.recorded(gradients="fp32", keep=3)
+    history = loop.recorded(keep=50, epochs=1)
+    assert [step.number for step in history.steps] == [0, 1, 2, 3]
+    assert history.gradients is None
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "000000000.start.safetensors",
+        "000000000.steps",
+        "history.json",
+    ]
+
+
+@pytest.mark.parametrize("name", ["diary.txt", "history.json"])
+def test_a_folder_of_somebody_else_is_left_alone(name, folder, loop):
+    folder.mkdir()
+    (folder / name).write_text("{}")
+    model = loop.network()
+    with (
+        pytest.raises(CannotWrite, match="left alone"),
+        record(model, SGD(model.parameters(), lr=0.1), to=folder),
+    ):
+        pytest.fail("the tape ran")
+    assert [path.read_text() for path in folder.iterdir()] == ["{}"]
+
+
+@pytest.mark.parametrize("given", [{"keep": 0}, {"keep": -3}])
+def test_keeping_nothing_is_refused(given, folder, loop):
+    model = loop.network()
+    with pytest.raises(BadSetting, match="would record no step"):
+        record(model, SGD(model.parameters(), lr=0.1), to=folder, **given)
