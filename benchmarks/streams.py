@@ -6,6 +6,7 @@ from typing import Any
 
 from table import Row, grid
 
+_IN_TABLE = ("retrain for", "nothing moved", "taken out")  # of notes; steps that stood tell it
 _EDGE = 10  # the first and last tenth are told of
 
 
@@ -20,8 +21,9 @@ def section(mine: Sequence[tuple[Row, list[dict[str, Any]]]]) -> Iterable[str]:
     ]  # fmt: skip
     yield grid(head, [_line(row, run) for row, run in streams])
     for row, run in streams:
-        for note in run["notes"]:
-            yield f"- {row.name}: {note}.\n"
+        told = [note for note in run["notes"] if not any(word in note for word in _IN_TABLE)]
+        if told:
+            yield f"- {row.name}: {'; '.join(told)}.\n"
 
 
 def _line(row: Row, run: Mapping[str, Any]) -> list[str]:
