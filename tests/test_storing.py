@@ -267,3 +267,14 @@ def test_a_file_of_any_other_kind_is_refused_as_a_checkpoint(tmp_path):
         path.write_bytes(content)
         with pytest.raises(CannotRead):
             load_tensors(path)
+
+
+def test_the_same_tensors_and_notes_make_the_same_bytes(tmp_path):
+    notes = {f"note {k}": f"{k} ä" for k in range(9)}
+    files = [tmp_path / f"{k}.safetensors" for k in range(6)]
+    for file in files:
+        save_tensors(file, {"b": torch.ones(3), "a": torch.zeros(2, 5)}, notes)
+    assert len({file.read_bytes() for file in files}) == 1
+    tensors, meta = load_tensors(files[0])
+    assert notes.items() <= meta.items()
+    assert torch.equal(tensors["b"], torch.ones(3))

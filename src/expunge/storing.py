@@ -103,7 +103,10 @@ def check_version(path: str | Path, version: object) -> None:
 def save_tensors(
     path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[str, str] | None = None
 ) -> None:
-    """Write tensors as versioned safetensors; tied tensors are written once per name."""
+    """Write tensors as versioned safetensors; tied tensors are written once per name.
+
+    The same tensors and notes make the same bytes.
+    """
     odd = [name for name, value in tensors.items() if not isinstance(value, Tensor)]
     if odd:
         raise CannotWrite(
@@ -111,8 +114,20 @@ def save_tensors(
             hint="let get_extra_state return a tensor, or leave it out of the state dict.",
         )
     owned = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    raw = save(owned, metadata={"expunge": str(FORMAT), **(meta or {})})
+    size = 8 + int.from_bytes(raw[:8], "little")
     with writing(path) as file:
-        file.write(save(owned, metadata={"expunge": str(FORMAT), **(meta or {})}))
+        file.write(_in_order(raw[8:size]))
+        file.write(memoryview(raw)[size:])
+
+
+def _in_order(header: bytes) -> bytes:
+    """The head of a safetensors file, its notes sorted: the library shuffles them."""
+    told = json.loads(header)
+    told["__metadata__"] = dict(sorted(told["__metadata__"].items()))
+    text = json.dumps(told, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
