@@ -47,8 +47,15 @@ def write(table: Table, found: Found, results: Path, *, quick: bool) -> None:
         "rows": [run for _, _, runs in found for run in runs],
     }
     results.mkdir(parents=True, exist_ok=True)
-    (results / f"{table.name}.json").write_text(json.dumps(raw, indent=1, sort_keys=True) + "\n")
+    (results / f"{table.name}.json").write_text(_lines(raw))
     (results / f"{table.name}.md").write_text(_page(table, found, raw))
+
+
+def _lines(raw: dict[str, Any]) -> str:
+    """JSON with one row a line: streams have long curves."""
+    head = {key: value for key, value in raw.items() if key != "rows"}
+    rows = ",\n".join(json.dumps(row, sort_keys=True) for row in raw["rows"])
+    return json.dumps(head)[:-1] + f', "rows": [\n{rows}\n]}}\n'
 
 
 def _page(table: Table, found: Found, raw: dict[str, Any]) -> str:
