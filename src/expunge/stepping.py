@@ -117,7 +117,7 @@ class Ground:
         return rows_of(logits), lambda v: (bends @ v[:, :, None])[:, :, 0] / self.count
 
     def _of_logits(self, batch: Batch, like: Tensor) -> Callable[[Tensor], Tensor]:
-        return lambda logits: self.task.loss(_Saying(logits.view_as(like)), batch)
+        return lambda logits: self.task.loss(Saying(logits.view_as(like)), batch)
 
     def solved(self, found: Solution) -> bool:
         """Whether this is the whole solution, of a curvature that bends upwards everywhere."""
@@ -169,7 +169,7 @@ def rows_of(logits: Tensor) -> Float[Tensor, "n c"]:
     return logits.reshape(len(logits), -1)
 
 
-class _Saying(nn.Module):
+class Saying(nn.Module):
     """A model that gives one answer whatever it is asked, so that a task can judge the answer."""
 
     def __init__(self, answer: Tensor) -> None:

@@ -65,7 +65,7 @@ class Mini(Method):
     every: int = 5  # steps between exact curvatures, in delta mode and with lbfgs
     tail: bool | Literal["auto"] = "auto"  # estimate what lies before the window; auto: by bound
     rounds: int = 20  # of conjugate gradients, at most
-    subsample: int = 4096  # retained samples behind a tail's and a polish's curvature; 0: all
+    subsample: int | None = None  # retained samples behind curvature; None: by size; 0: all
     polish: int = 20  # steps after the window, at most, while the certificate is too large
     tolerance: float = 0.01  # certificate to reach, as a share of that of doing nothing
     radius: float | None = None  # the same as a distance, which noise hides; None: by tolerance

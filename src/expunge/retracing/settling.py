@@ -18,14 +18,16 @@ from expunge.algebra.curvature import conjugate_gradients
 from expunge.algebra.noise import secret_normal
 from expunge.history import History
 from expunge.method import Case
+from expunge.retracing.easing import eased
 from expunge.retracing.path import Ordered
 from expunge.stepping import Ground
 from expunge.tasks import Classification, MultiLabel, Regression
 
 _DAMPING = 0.01  # where nothing decays
-_CLOSE, _ROUGH = 1e-8, 0.03  # residuals at which a tail, and a step to the optimum, are solved
+_CLOSE, _ROUGH = 1e-8, 0.1  # residuals at which a tail, and a step to the optimum, are solved
 _PASS = 2048  # samples in one pass
-_SHORTEST = 1e-3  # a step to the optimum; below it, rounding is all that is left
+_FEWEST = 4096  # samples behind the curvature, where nobody says how many
+_LENGTHS = (1, 1 / 4, 1 / 16)  # of a step to the optimum; if all fail, rounding is what is left
 
 Vector = Float[Tensor, " k"]
 
@@ -39,7 +41,7 @@ class Objective:
     ordered: Ordered
     decay: Scale  # of every parameter
     least: float | None  # curvature in any direction; None: the loss is not convex, or not known
-    subsample: int = 0  # retained samples behind the curvature; 0: all
+    subsample: int | None = None  # retained samples behind the curvature; 0: all
     rounds: int = 20  # of conjugate gradients, at most
     tally: Counter[str] = field(default_factory=Counter)  # sample gradients, and products
 
@@ -64,19 +66,27 @@ class Objective:
 
     def settle(self, steps: int, goal: float) -> float:
         """Go towards the optimum until the certificate reaches a goal; return it."""
-        slope, place, length = self._slope(), self._place, 1.0
+        slope = self._slope()
         for step in range(1, steps + 1):
-            if self._bound(slope) <= goal or length < _SHORTEST:
+            if self._bound(slope) <= goal:
                 break
-            self.ordered.put(self.model, place - length * self._solved(slope, _ROUGH))
-            there = self._slope()
-            if there.norm() < slope.norm():
-                slope, place, length = there, self._place, 1.0
-            else:
-                self.ordered.put(self.model, place)
-                length /= 4
+            there = self._descended(slope)
+            if there is None:
+                break
+            slope = there
             self.case.report.trace("certificate", step, self._bound(slope))
         return self._bound(slope)
+
+    def _descended(self, slope: Vector) -> Vector | None:
+        """The gradient after a step that shortens it; None, and no step, where none does."""
+        place, direction = self._place, self._solved(slope, _ROUGH)
+        for length in _LENGTHS:
+            self.ordered.put(self.model, place - length * direction)
+            there = self._slope()
+            if there.norm() < slope.norm():
+                return there
+        self.ordered.put(self.model, place)
+        return None
 
     @property
     def _place(self) -> Vector:
@@ -93,16 +103,22 @@ class Objective:
         return self.ordered.vector(self._ground(ids).gradient(self.model), self._place)
 
     def _solved(self, b: Vector, tolerance: float) -> Vector:
-        ids = self.case.retain.part.indices
-        some = ids[torch.randperm(len(ids))[: self.subsample or len(ids)].sort().values]
-        product = self._ground(some).product(self.model, self.ordered.block)
-        damping = 0.0 if bool((torch.as_tensor(self.decay) > 0).all()) else _DAMPING
+        some, least = self._some(), float(torch.as_tensor(self.decay).min())
+        product = self._ground(some.sort().values).product(self.model, self.ordered.block)
+        guess = eased(self.model, self.case, self.ordered, some[:_PASS], ridge=least or _DAMPING)
         found = conjugate_gradients(
-            lambda v: product(v) + self.decay * v, b, damping=damping, rounds=self.rounds,
-            tolerance=tolerance,
+            lambda v: product(v) + self.decay * v, b, rounds=self.rounds, tolerance=tolerance,
+            damping=0.0 if least else _DAMPING, preconditioner=guess,
         )  # fmt: skip
         self.tally["products"] += (found.rounds + 1) * len(some)
         return found.x
+
+    def _some(self) -> Int[Tensor, " m"]:
+        """Retained samples behind the curvature: more of them where more parameters learn."""
+        ids = self.case.retain.part.indices
+        usual = max(_FEWEST, 2 * len(self.ordered.block))
+        count = (usual if self.subsample is None else self.subsample) or len(ids)
+        return ids[torch.randperm(len(ids))[:count]]
 
     def _ground(self, ids: Int[Tensor, " n"]) -> Ground:
         source = self.case.retain  # any sample can be taken from it, by its position
