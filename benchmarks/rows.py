@@ -10,7 +10,7 @@ import platform
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from table import Cell, Row, Table
 from torch import nn
-from training import claimed, references
+from training import claimed, history, references, trained
 
 import expunge
 from expunge.attacks.threshold import Threshold
@@ -67,6 +67,7 @@ class Stage:
     before: Snapshot
     references: References
     retraining: float  # seconds of this thread that retraining takes
+    history: Path | None  # of the original's run, where it was recorded
 
 
 def work(table: Table, data: Path | None, cache: Path, results: Path) -> None:
@@ -117,7 +118,7 @@ def found(table: Table, results: Path) -> Iterator[tuple[Cell, Row, list[dict[st
 
 def _staged(cell: Cell, seed: int, data: Path | None, cache: Path) -> Stage:
     problem = cell.posed(data)
-    original = channels_last(problem.trained(seed, cache))
+    original = channels_last(trained(cell, seed, problem, cache))
     parts = cell.split(problem, seed)
     retained = parts.retain.indices
     some = retained[torch.randperm(len(retained))[:_RETAINED].sort().values]
@@ -132,6 +133,7 @@ def _staged(cell: Cell, seed: int, data: Path | None, cache: Path) -> Stage:
         see(original),
         References(tuple(replace(m, snapshot=see(channels_last(m.load()))) for m in members)),
         _price(problem, parts),
+        history(cell, seed, cache),
     )
 
 
@@ -162,7 +164,9 @@ def _tried(stage: Stage, cell: Cell, seed: int, row: Row) -> dict[str, Any]:
 
 
 def _run(stage: Stage, cell: Cell, seed: int, row: Row) -> dict[str, Any]:
-    method = find("methods", row.method)(**row.settings)
+    found = find("methods", row.method)
+    reads = stage.history is not None and "history" in {f.name for f in fields(found)}
+    method = found(**row.settings, **({"history": stage.history} if reads else {}))
     started = time.process_time()
     outcome = expunge.unlearn(
         stage.original, stage.split, method, task=stage.problem.task, seed=seed

@@ -37,6 +37,7 @@ class Cell:
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
     asked: str = ""
+    record: Mapping[str, Any] = field(default_factory=dict)  # of the original's run; empty: nothing
 
     def posed(self, data: Path | None) -> Problem:
         """The problem, with its data read."""
@@ -104,6 +105,7 @@ def _cell(
         seeds=tuple(cell["seeds"][:seeds]),
         rows=tuple(_row(name, rows[name]) for name in chosen),
         asked=cell.get("asked", ""),
+        record=cell.get("record", {}),
     )
 
 

@@ -11,12 +11,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from table import Cell, Table
+from torch import nn
 
 import expunge
 from expunge.ensembles import References
+from expunge.fitting import Fit
+from expunge.problems import Problem
+from expunge.recording import Recording
+from expunge.storing import digest_json
 
 WORKERS = os.cpu_count() or 1
 FAST_MEMORY = {  # large tensors come and go: keep their pages, and take large ones
@@ -50,12 +56,30 @@ def work(
         with claimed(cache, original) as mine:
             if mine:
                 print("original", original, flush=True)
-                problem.trained(seed, cache)
+                trained(cell, seed, problem, cache)
         reference = f"{original} {sorted(cell.forget.items())}"
         with claimed(cache, reference) as mine:
             if mine:
                 print("reference", reference, flush=True)
                 references(cell, seed, data, cache)
+
+
+def trained(cell: Cell, seed: int, problem: Problem, cache: Path) -> nn.Module:
+    """The original; where its run is to be recorded, one that was."""
+    folder, fit = history(cell, seed, cache), problem.recipe.fit
+    if folder is None or not isinstance(fit, Fit):
+        return problem.trained(seed, cache)
+    tape = Recording(folder, **cell.record)
+    recorded = replace(problem.recipe, fit=replace(fit, record=tape))
+    return replace(problem, recipe=recorded).trained(seed, folder.parent)
+
+
+def history(cell: Cell, seed: int, cache: Path) -> Path | None:
+    """Where the history of an original's run is; None: it is not recorded."""
+    if not cell.record:
+        return None
+    run = digest_json([cell.problem, dict(cell.settings), dict(cell.record), seed])
+    return cache / "recorded" / run[:20] / "history"
 
 
 def references(cell: Cell, seed: int, data: Path | None, cache: Path) -> References:

@@ -123,8 +123,64 @@ def test_a_folder_of_somebody_else_is_left_alone(name, folder, loop):
     assert [path.read_text() for path in folder.iterdir()] == ["{}"]
 
 
-@pytest.mark.parametrize("given", [{"keep": 0}, {"keep": -3}])
-def test_keeping_nothing_is_refused(given, folder, loop):
+@pytest.mark.parametrize(("keep", "every"), [(5, 2), (7, 3), (4, 1), (6, 6)])
+def test_a_model_is_kept_every_so_many_steps(keep, every, folder, loop):
     model = loop.network()
-    with pytest.raises(BadSetting, match="would record no step"):
+    optimizer = SGD(model.parameters(), lr=0.1)
+    with record(model, optimizer, to=folder, keep=keep, every=every) as tape:
+        batches = tape.watch(loop.loader(batch_size=2, shuffle=True))
+        for made, batch in enumerate(batches, start=1):
+            loop.descend(model, optimizer, batch)
+            history = History.open(folder)
+            numbers = [step.number for step in history.steps]
+            assert numbers == [*range(made - len(numbers), made)]
+            assert min(made, keep) <= len(numbers) <= keep + every
+            assert history.starts == tuple(range(numbers[0], made + 1, every))
+            assert numbers[0] % every == 0
+
+
+def test_unless_it_is_said_a_model_is_kept_once_in_as_many_steps_as_are_kept(folder, loop):
+    unsaid, said = (
+        loop.recorded(to=folder / str(every), keep=5, every=every) for every in (None, 5)
+    )
+    assert unsaid.starts == said.starts == (5, 10)
+
+
+def test_the_oldest_segments_leave_the_disk(folder, loop):
+    loop.recorded(keep=5, every=2, gradients="bf16")
+    ends = ("gradients", "start.safetensors", "steps")
+    left = [f"{number:09}.{end}" for number in (6, 8, 10, 12) for end in ends]
+    assert sorted(path.name for path in folder.iterdir()) == [*left, "history.json"]
+
+
+def test_a_replay_can_begin_with_every_model_that_was_kept(loop):
+    def build(model):
+        return SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+    model = loop.network()
+    history = loop.recorded(model, build(model), keep=5, every=2)
+    for number in history.starts:
+        found, start = loop.network(), history.start(number)
+        optimizer = build(found)
+        found.load_state_dict(start.model)
+        optimizer.load_state_dict(start.optimizer)
+        for step in history.steps[number - history.starts[0] :]:
+            loop.descend(found, optimizer, loop.data[step.ids[0]])
+        assert loop.same(found, model)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"keep": 0}, "keep=0 would record no step"),
+        ({"keep": -3}, "keep=-3 would record no step"),
+        ({"every": 0}, "every=0 is no part of keep=200"),
+        ({"keep": 7, "every": -2}, "every=-2 is no part of keep=7"),
+        ({"keep": 7, "every": 8}, "every=8 is no part of keep=7"),
+    ],
+    ids=str,
+)
+def test_keeping_nothing_or_more_than_all_is_refused(given, text, folder, loop):
+    model = loop.network()
+    with pytest.raises(BadSetting, match=text):
         record(model, SGD(model.parameters(), lr=0.1), to=folder, **given)

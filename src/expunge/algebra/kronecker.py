@@ -11,18 +11,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 Weights = Float[Tensor, "c d"]
+Spectrum = tuple[Float[Tensor, " _"], Float[Tensor, "_ _"]]
 
 
-def inverse(
-    outputs: Float[Tensor, "c c"], inputs: Float[Tensor, "d d"], ridge: float
-) -> Callable[[Weights], Weights]:
-    """The product of weights with the inverse of ``outputs ⊗ inputs``, ``ridge`` on its diagonal.
+def spectrum(matrix: Float[Tensor, "n n"]) -> Spectrum:
+    """Eigenvalues and vectors of a symmetric matrix, taken for positive: rounding made the rest."""
+    values, vectors = torch.linalg.eigh(matrix.double())
+    return values.clamp_min(0), vectors
 
-    Both matrices are symmetric, and taken for positive: what rounding made negative is zero.
-    """
-    bends, u = torch.linalg.eigh(outputs.double())
-    moments, q = torch.linalg.eigh(inputs.double())
-    height = bends.clamp_min(0)[:, None] * moments.clamp_min(0) + ridge
+
+def inverse(outputs: Spectrum, inputs: Spectrum, ridge: float) -> Callable[[Weights], Weights]:
+    """The product with the inverse of ``outputs ⊗ inputs``, ``ridge`` on its diagonal."""
+    (bends, u), (moments, q) = outputs, inputs
+    height = bends[:, None] * moments + ridge
 
     def product(weights: Weights) -> Weights:
         found: Tensor = u @ ((u.mT @ weights.double() @ q) / height) @ q.mT

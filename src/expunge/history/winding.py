@@ -1,7 +1,8 @@
 """A ring of segments on disk, wound on by one step at a time.
 
-Between one and two times as many steps as asked for can be read: once a segment is full, the one
-before it goes, and the next begins. A process that is killed leaves every step that was appended.
+Once a segment is full, the next begins, and the oldest goes if enough steps are in the others: as
+many as were asked for can be read, and at most one segment more. A process that is killed leaves
+every step that was appended.
 """
 
 from collections.abc import Mapping
@@ -26,8 +27,9 @@ from expunge.storing import digest_tensors
 class Reel:
     """Writes a history, and forgets its oldest steps."""
 
-    def __init__(self, folder: Path, header: Header, keep: int) -> None:
-        self._folder, self._header, self._keep = folder, header, keep
+    def __init__(self, folder: Path, header: Header, lengths: tuple[int, int]) -> None:
+        self._folder, self._header = folder, header
+        self._keep, self._every = lengths  # steps that are kept at least, steps of a segment
         self._starts = [segment.number for segment in segments(folder)]
         self._count = 0  # steps in the segment that is being written
         self._files = ExitStack()
@@ -37,7 +39,7 @@ class Reel:
     @property
     def full(self) -> bool:
         """Whether the segment has all its steps."""
-        return self._count >= self._keep
+        return self._count >= self._every
 
     @property
     def number(self) -> int:
@@ -45,10 +47,8 @@ class Reel:
         return self._starts[-1] + self._count
 
     def begin(self, number: int, model: nn.Module, optimizer: Optimizer) -> None:
-        """Begin a segment with the model before a step; let the oldest go if enough are left."""
+        """Begin a segment with the model before a step."""
         self._files.close()
-        while len(self._starts) > 1 and number - self._starts[1] >= self._keep:
-            Segment(self._folder, self._starts.pop(0)).remove()
         segment = Segment(self._folder, number)
         segment.remove()
         save_start(segment, model, optimizer)
@@ -66,10 +66,13 @@ class Reel:
             _pour(self._gradients, data.data)
 
     def append(self, record: Record) -> None:
-        """Write a step that was made."""
-        if self._steps is not None:
-            _pour(self._steps, memoryview(framed(record)))
-            self._count += 1
+        """Write a step that was made; let the oldest go if enough are left."""
+        if self._steps is None:
+            return
+        _pour(self._steps, memoryview(framed(record)))
+        self._count += 1
+        while len(self._starts) > 1 and self.number - self._starts[1] >= self._keep:
+            Segment(self._folder, self._starts.pop(0)).remove()
 
     def end(self, model: Mapping[str, Tensor] | None) -> None:
         """Close the files; say what the model became, if the last step is among them."""
@@ -78,11 +81,11 @@ class Reel:
             replace(self._header, ended=digest_tensors(model)).save(self._folder)
 
 
-def wound(folder: Path, header: Header, keep: int, first: int) -> Reel:
+def wound(folder: Path, header: Header, lengths: tuple[int, int], first: int) -> Reel:
     """A reel that goes on with the same run where it can, and else replaces what is there."""
     header = _continued(folder, header, first) or _anew(folder, header)
     header.save(folder)
-    return Reel(folder, header, keep)
+    return Reel(folder, header, lengths)
 
 
 def check_free(folder: Path) -> None:

@@ -22,10 +22,12 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.optim import SGD
 
 from expunge.algebra import bounds
@@ -48,7 +50,7 @@ from expunge.tasks import Batch
 Mode = Literal["auto", "replay", "linear", "delta", "none"]
 Curvature = Literal["midpoint", "hessian", "ggn", "lbfgs", "scalar"]
 
-_MUCH = 0.3  # share of the data from which on steps are taken again rather than followed
+_MUCH = 0.3  # share of the data from which on steps are taken again, if nothing is certain
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,10 @@ class Mini(Method):
     curvature: Curvature = "midpoint"  # of linear mode
     every: int = 5  # steps between exact curvatures, in delta mode and with lbfgs
     tail: bool | Literal["auto"] = "auto"  # estimate what lies before the window; auto: by bound
-    rounds: int = 20  # of conjugate gradients, at most
+    rounds: int = 50  # of conjugate gradients, at most
     subsample: int | None = None  # retained samples behind curvature; None: by size; 0: all
     polish: int = 20  # steps after the window, at most, while the certificate is too large
-    tolerance: float = 0.01  # certificate to reach, as a share of that of doing nothing
+    tolerance: float = 0.01  # what may be left, as a share of how far doing nothing is off
     radius: float | None = None  # the same as a distance, which noise hides; None: by tolerance
     convex: bool | None = None  # declared; None: if answers are affine in what learns
     augment: Callable[[Batch], Batch] | None = None  # that the run was trained with
@@ -136,6 +138,7 @@ class _Run:
     unsure: str  # why there is no certificate; empty: there is one
     objective: Objective
     before: float | None  # the certificate of doing nothing
+    end: Float[Tensor, " k"]  # where the original stands
 
     @classmethod
     def begun(cls, how: Mini, history: History, model: nn.Module, case: Case) -> "_Run":
@@ -152,7 +155,8 @@ class _Run:
         objective = Objective.of(history, model, case, ordered, sure=not unsure)
         objective = replace(objective, subsample=how.subsample, rounds=how.rounds)
         before = objective.certified()
-        return cls(how, history, model, case, ordered, convex, unsure, objective, before)
+        end = ordered.place(model)
+        return cls(how, history, model, case, ordered, convex, unsure, objective, before, end)
 
     def take(self) -> None:
         """Decide how to take which steps, and take them."""
@@ -193,14 +197,14 @@ class _Run:
         share = len(self.case.forget.part) / history.size
         reasons = {
             "the steps are those of AdamW": history.optimizer == "adamw",
-            "the history keeps no gradients": history.gradients is None,
+            "the history keeps no gradients": history.steps[-1].gradient() is None,
             "the model is not convex in its parameters": not self.convex,
-            f"{share:.0%} of the samples leave": share >= _MUCH,
+            f"{share:.0%} of the samples leave": share >= _MUCH and self.before is None,
         }
         if mode == "auto":
             why = next((text for text, holds in reasons.items() if holds), "")
             mode = "replay" if why else "linear"
-            why = why or "the model is convex, and few samples leave"
+            why = why or "the model is convex, and where it must go can be certified"
             self.case.report.note(f"mode {mode}: {why}")
         if mode != "replay" and history.optimizer == "adamw":
             raise BadSetting(f"mode={mode} cannot follow AdamW", hint='use mode="replay".')
@@ -217,7 +221,8 @@ class _Run:
         needed = None
         if self.before and self.objective.least:
             left = rates(self.history, self.objective.least)
-            needed = bounds.window(left, self._goal / self.before)
+            radius = self.how.radius
+            needed = bounds.window(left, radius / self.before if radius else self.how.tolerance)
         count = asked or needed or kept
         return count, needed is not None and count >= needed
 
@@ -231,9 +236,13 @@ class _Run:
             return mode in ("linear", "delta") and self.convex and not enough
         return self.how.tail
 
-    @property
     def _goal(self) -> float:
-        return self.how.radius or self.how.tolerance * (self.before or 0.0)
+        """The certificate to reach here, such that what is left is at most so much of the way."""
+        share = self.how.tolerance / (1 + self.how.tolerance)
+        return self.how.radius or share * self._moved()
+
+    def _moved(self) -> float:
+        return float((self.ordered.place(self.model) - self.end).norm())
 
     def _tell(self, window: Window, *, enough: bool) -> None:
         count, end = len(window.inside), window.steps[-1].number + 1
@@ -247,7 +256,6 @@ class _Run:
             self.case.report.note("whether the recorded run ended with this model is not known")
 
     def _replay(self, window: Window) -> None:
-        end = self.ordered.place(self.model)
         replay = Replay.at(
             window.start, self.history, self.model, self.case,
             augment=self.how.augment, precision=self.how.precision,
@@ -255,8 +263,7 @@ class _Run:
         if not replay.compare(window, self.ordered):
             self.case.report.note("the task's loss was not compared with the one that was trained")
         found = replay.run(window.inside)
-        far = float((self.ordered.place(self.model) - end).norm())
-        self.case.report.trace("displacement", window.steps[-1].number, far)
+        self.case.report.trace("displacement", window.steps[-1].number, self._moved())
         self.objective.tally["gradients"] += found["gradients"]
         if found["skipped"]:
             self.case.report.note(f"{found['skipped']} steps were left out: too little stays")
@@ -267,20 +274,25 @@ class _Run:
         share = self.how.workers > 1 and road.way not in ("delta", "none")
         crew = shared(road, window, self.how.workers) if share else nullcontext()
         with crew as pushes:
-            before = self.objective.tail if tail else None
+            rough = self.before is not None and self.how.polish > 0
+            before = partial(self.objective.tail, rough=rough) if tail else None
             factor = carry(road, window, tail=before, pushes=pushes)
         self.case.report.note(spoken(road.way, factor, tail=tail))
         renew(self.model, norms, self.case.retain, self.case.task)
 
     def _settle(self) -> None:
-        report, goal, before = self.case.report, self._goal, self.before
-        if before is None:
+        report = self.case.report
+        if self.before is None:
             report.note(f"no certificate exists: {self.unsure}")
             return
         steps = 0 if self.how.mode == "none" else self.how.polish  # a warning is not to be mended
-        report.trace("certificate", 0, before)
-        reached = self.objective.settle(steps, goal)
-        report.note(f"the retrained optimum is at most {reached:.3g} away; before, {before:.3g}")
+        report.trace("certificate", 0, self.before)
+        reached, moved = self.objective.settle(steps, self._goal), self._moved()
+        goal, most = self._goal(), min(moved + reached, self.before)
+        report.note(
+            f"the retrained optimum is at most {reached:.3g} away; "
+            f"it was {max(moved - reached, 0.0):.3g} to {most:.3g} away before"
+        )
         if reached > goal:
             report.note(f"{steps} steps of polish did not reach a certificate of {goal:.3g}")
         if self.how.epsilon is not None:

@@ -44,17 +44,28 @@ class Recording:
     """Where a history goes, and how much of it is kept."""
 
     to: str | Path  # a folder of its own; an earlier history in it is replaced
-    keep: int = 200  # the last so many steps, at most twice as many
+    keep: int = 200  # the last so many steps at least
     gradients: Gradients = "none"
+    every: int | None = None  # steps from one kept model to the next; None: as many as ``keep``
 
     def __post_init__(self) -> None:
         if self.keep < 1:
             raise BadSetting(f"keep={self.keep} would record no step", hint="keep 1 or more.")
+        if self.every is not None and not 1 <= self.every <= self.keep:
+            raise BadSetting(
+                f"every={self.every} is no part of keep={self.keep}",
+                hint="keep a model every so many steps: from 1 to keep of them.",
+            )
         if self.gradients not in get_args(Gradients):
             raise BadSetting(
                 f"gradients={self.gradients!r} is no way to keep them",
                 hint=f"one of {', '.join(get_args(Gradients))}.",
             )
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Steps that are kept at least, and steps of one segment."""
+        return self.keep, self.every or self.keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,7 @@ def record(
     to: str | Path,
     keep: int = 200,
     gradients: Gradients = "none",
+    every: int | None = None,
 ) -> "Tape":
     """Prepare a tape that follows a training run: enter it, and read ``tape.watch(loader)``.
 
@@ -85,12 +97,13 @@ def record(
         model: What is trained; all that the optimizer moves must be in it.
         optimizer: SGD or AdamW, with any schedule and any number of groups.
         to: A folder of its own. An earlier history in it is replaced.
-        keep: How many of the last steps can be read at least; at most twice as many are on disk,
-            with the model and the optimizer before each segment of so many steps.
+        keep: How many of the last steps can be read at least.
         gradients: ``bf16`` or ``fp32`` to keep every step's gradient, as many numbers a step as
             the model has. Replaying needs none.
+        every: The model and the optimizer are kept once in so many steps; a replay can begin
+            there. On disk are at most this many steps more than ``keep``, which it is by default.
     """
-    return Tape(model, optimizer, Recording(to, keep, gradients))
+    return Tape(model, optimizer, Recording(to, keep, gradients, every))
 
 
 class Tape:
@@ -192,7 +205,7 @@ class Tape:
     def _begun(self) -> Reel:
         (data, *_) = (watched.data for watched in self._watched.values())
         header = replace(self._header, size=len(data))
-        reel = wound(self._folder, header, self._recording.keep, self._first)
+        reel = wound(self._folder, header, self._recording.lengths, self._first)
         reel.begin(self._first, self._model, self._optimizer)
         return reel
 

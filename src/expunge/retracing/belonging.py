@@ -72,7 +72,8 @@ def check_request(
         raise HistoryDoesNotFit(
             f"none of the {count:,} forget samples is in the last {len(window.inside):,} steps: "
             f"what they did to the model was done before, and these steps cannot undo it",
-            hint="record with a larger keep, at least one epoch long, or retrain.",
+            hint="record with a larger keep, at least one epoch long, or retrain; what was purged "
+            "from the history is in none of its steps, either.",
         )
     case.report.note(
         f"{missed:,} of {count:,} forget samples are in no step of the window: what they did "

@@ -4,11 +4,11 @@ Each step reads the retained samples of its batch and no others; one of which no
 out. From the beginning of a run on, this is retraining: the same start, order and augmentation.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -81,22 +81,23 @@ class Replay:
         return tally
 
     def compare(self, window: Window, ordered: Ordered) -> bool:
-        """Compare the loss with that of a recorded batch which stays as a whole, if there is one.
+        """Compare the loss with that of the first recorded batch which stays as a whole.
 
-        The path is retraced to it without any sample. The model is left where it was.
+        The path is retraced to it without any sample, and the model is left where it was. False
+        if there is no such batch, or if a gradient on the way was never kept, or was purged.
         """
-        if not isinstance(self.optimizer, SGD) or window.steps[0].gradient() is None:
+        way = self._way(window.steps) if isinstance(self.optimizer, SGD) else ()
+        if not way or any(step.gradient() is None for step in way):
             return False
         start = deepcopy(self.model.state_dict())
-        for passed in retrace(window, ordered, ordered.place(self.model)):
-            if len(passed.ids) and not self.gone[passed.ids].any():
-                ordered.put(self.model, passed.before.place)
-                self.pull(passed.step)
-                found = ordered.vector(self._gradient(), passed.gradient)
-                check_gradient(passed.gradient, found, step=passed.step.number)
-                self.model.load_state_dict(start)
-                return True
-        return False
+        path = retrace(replace(window, steps=way), ordered, ordered.place(self.model))
+        last = deque(path, maxlen=1).pop()
+        ordered.put(self.model, last.before.place)
+        self.pull(last.step)
+        found = ordered.vector(self._gradient(), last.gradient)
+        check_gradient(last.gradient, found, step=last.step.number)
+        self.model.load_state_dict(start)
+        return True
 
     def pull(self, step: Step) -> Tensor:
         """Leave the gradient of what stays in the parameters; return the loss."""
@@ -114,6 +115,14 @@ class Replay:
             (loss * share).backward()
             found.append(loss.detach() * share)
         return torch.stack(found).sum()
+
+    def _way(self, steps: Sequence[Step]) -> Sequence[Step]:
+        """The steps up to the first whose batch stays as a whole; none where there is no such."""
+        for count, step in enumerate(steps, 1):
+            ids = torch.cat(step.ids)
+            if len(ids) and not self.gone[ids].any():
+                return steps[:count]
+        return ()
 
     def _gradient(self) -> dict[str, Tensor]:
         return {n: p.grad for n, p in self.model.named_parameters() if p.grad is not None}

@@ -6,7 +6,9 @@ may be that of some retained samples alone; gradients, and so the certificate, a
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -18,21 +20,20 @@ from expunge.algebra.curvature import conjugate_gradients
 from expunge.algebra.noise import secret_normal
 from expunge.history import History
 from expunge.method import Case
-from expunge.retracing.easing import eased
 from expunge.retracing.path import Ordered
-from expunge.stepping import Ground
+from expunge.retracing.readout import Readout
+from expunge.retracing.terrain import Terrain, terrain
 from expunge.tasks import Classification, MultiLabel, Regression
 
 _DAMPING = 0.01  # where nothing decays
 _CLOSE, _ROUGH = 1e-8, 0.1  # residuals at which a tail, and a step to the optimum, are solved
-_PASS = 2048  # samples in one pass
 _FEWEST = 4096  # samples behind the curvature, where nobody says how many
 _LENGTHS = (1, 1 / 4, 1 / 16)  # of a step to the optimum; if all fail, rounding is what is left
 
 Vector = Float[Tensor, " k"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Objective:
     """The mean loss of the retain set with its decay, for a model that stands somewhere."""
 
@@ -42,7 +43,7 @@ class Objective:
     decay: Scale  # of every parameter
     least: float | None  # curvature in any direction; None: the loss is not convex, or not known
     subsample: int | None = None  # retained samples behind the curvature; 0: all
-    rounds: int = 20  # of conjugate gradients, at most
+    rounds: int = 50  # of conjugate gradients, at most
     tally: Counter[str] = field(default_factory=Counter)  # sample gradients, and products
 
     @classmethod
@@ -58,17 +59,22 @@ class Objective:
         """The farthest that the retrained optimum can be; None where nothing is certain."""
         return self._bound(self._slope()) if self.least else None
 
-    def tail(self) -> Vector:
-        """What the forget set has moved a model at rest, all of its past counted."""
-        leaves, stays = self.case.forget.part.indices, self.case.retain.part.indices
-        share = len(leaves) / (len(leaves) + len(stays))
-        return self._solved(share * (self._mean(leaves) - self._mean(stays)), _CLOSE)
+    def tail(self, *, rough: bool = False) -> Vector:
+        """What the forget set has moved a model at rest, all of its past counted.
 
-    def settle(self, steps: int, goal: float) -> float:
-        """Go towards the optimum until the certificate reaches a goal; return it."""
+        Roughly is enough where polish follows.
+        """
+        leaves, stays = self._over(self.case.forget.part.indices), self._stays
+        share = leaves.count / (leaves.count + stays.count)
+        return self._solved(
+            share * (self._mean(leaves) - self._mean(stays)), _ROUGH if rough else _CLOSE
+        )
+
+    def settle(self, steps: int, goal: Callable[[], float]) -> float:
+        """Go towards the optimum until the certificate reaches the goal there; return it."""
         slope = self._slope()
         for step in range(1, steps + 1):
-            if self._bound(slope) <= goal:
+            if self._bound(slope) <= goal():
                 break
             there = self._descended(slope)
             if there is None:
@@ -92,37 +98,41 @@ class Objective:
     def _place(self) -> Vector:
         return self.ordered.place(self.model)
 
+    @cached_property
+    def _stays(self) -> Terrain:
+        return self._over(self.case.retain.part.indices)
+
+    def _over(self, ids: Int[Tensor, " n"]) -> Terrain:
+        return terrain(self.model, self.case, self.ordered, ids)
+
     def _bound(self, slope: Vector) -> float:
         return certificate(float(slope.norm()), self.least) if self.least else torch.inf
 
     def _slope(self) -> Vector:
-        return self._mean(self.case.retain.part.indices) + self.decay * self._place
+        return self._mean(self._stays) + self.decay * self._place
 
-    def _mean(self, ids: Int[Tensor, " n"]) -> Vector:
-        self.tally["gradients"] += len(ids)
-        return self.ordered.vector(self._ground(ids).gradient(self.model), self._place)
+    def _mean(self, samples: Terrain) -> Vector:
+        self.tally["gradients"] += samples.count
+        return samples.gradient()
 
     def _solved(self, b: Vector, tolerance: float) -> Vector:
         some, least = self._some(), float(torch.as_tensor(self.decay).min())
-        product = self._ground(some.sort().values).product(self.model, self.ordered.block)
-        guess = eased(self.model, self.case, self.ordered, some[:_PASS], ridge=least or _DAMPING)
+        product, guess = some.bend(rough=tolerance >= _ROUGH, ridge=least or _DAMPING)
         found = conjugate_gradients(
             lambda v: product(v) + self.decay * v, b, rounds=self.rounds, tolerance=tolerance,
             damping=0.0 if least else _DAMPING, preconditioner=guess,
         )  # fmt: skip
-        self.tally["products"] += (found.rounds + 1) * len(some)
+        self.tally["products"] += (found.rounds + 1) * some.count
         return found.x
 
-    def _some(self) -> Int[Tensor, " m"]:
-        """Retained samples behind the curvature: more of them where more parameters learn."""
+    def _some(self) -> Terrain:
+        """Retained samples behind the curvature: where products are dear, no more than it takes."""
         ids = self.case.retain.part.indices
-        usual = max(_FEWEST, 2 * len(self.ordered.block))
-        count = (usual if self.subsample is None else self.subsample) or len(ids)
-        return ids[torch.randperm(len(ids))[:count]]
-
-    def _ground(self, ids: Int[Tensor, " n"]) -> Ground:
-        source = self.case.retain  # any sample can be taken from it, by its position
-        return Ground(source, ids.split(_PASS), self.case.task, "hessian", damping=0.0)
+        usual = len(ids) if isinstance(self._stays, Readout) else 2 * len(self.ordered.block)
+        count = (max(_FEWEST, usual) if self.subsample is None else self.subsample) or len(ids)
+        if count >= len(ids):
+            return self._stays
+        return self._over(ids[torch.randperm(len(ids))[:count]])
 
 
 def unmet(history: History, case: Case, *, convex: bool, follows: bool) -> str:

@@ -1,0 +1,101 @@
+"""The certificate is never below the distance to the retrained optimum, and noise hides no less."""
+
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional as F
+from torch.optim import LBFGS, SGD
+from torch.utils.data import DataLoader
+
+from expunge.algebra.noise import analytic_sigma
+from expunge.errors import BadSetting
+from expunge.recording import record
+
+
+def optimum(run, kept):
+    """Where the retained loss is least, by torch's own quasi-Newton method."""
+    model, _ = run.fresh()
+    x, y = (t[kept] for t in run.data.tensors)
+    finder = LBFGS(model.parameters(), 1, 200, tolerance_grad=1e-12, tolerance_change=0)
+
+    def closure():
+        finder.zero_grad()
+        loss = F.cross_entropy(model(x), y) + run.decay / 2 * sum(
+            p.square().sum() for p in model.parameters()
+        )
+        loss.backward()
+        return loss
+
+    finder.step(closure)
+    return model
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"mode": "replay"}, {"mode": "delta"}, {"subsample": 40}], ids=str
+)
+def test_polish_ends_within_the_certificate_of_the_retrained_optimum(
+    logistic, settings, gone, apart, told
+):
+    outcome = logistic.unlearned(gone, **settings)
+    best = optimum(logistic.run, sorted(set(range(logistic.run.size)) - set(gone)))
+    trace = [value for _, value in outcome.traces["certificate"]]
+    nothing = apart(logistic.model, best)
+    assert apart(outcome.after, best) <= trace[-1] <= 0.01 * nothing
+    assert nothing <= trace[0]
+    assert told(outcome, f"the retrained optimum is at most {trace[-1]:.3g} away")
+
+
+def test_how_far_off_doing_nothing_was_lies_within_what_is_told(logistic, gone, apart):
+    outcome = logistic.unlearned(gone)
+    best = optimum(logistic.run, sorted(set(range(logistic.run.size)) - set(gone)))
+    note = next(note for note in outcome.notes if "the retrained optimum is at most" in note)
+    least, most = re.search(r"it was (\S+) to (\S+) away before", note).groups()
+    assert 0.999 * float(least) <= apart(logistic.model, best) <= 1.001 * float(most)
+    assert float(most) - float(least) <= 0.03 * float(least)
+
+
+def test_a_certificate_that_was_not_reached_is_told(logistic, told):
+    outcome = logistic.unlearned(mode="linear", polish=0)
+    assert told(outcome, "0 steps of polish did not reach a certificate of ")
+
+
+def test_noise_hides_the_declared_distance_and_never_a_measured_one(logistic, same, flat, told):
+    first, again = (logistic.unlearned(radius=0.01, epsilon=1.0, seed=7) for _ in range(2))
+    assert not same(first.after, again.after)
+    sigma = analytic_sigma(0.02, epsilon=1.0, delta=1e-5)
+    assert told(first, f"noise of sigma {sigma:.3g} on every number")
+    assert told(first, "assumption_declared: (1.0, 1e-05)")
+    spread = (flat(first.after) - flat(again.after)).std().item()
+    assert spread == pytest.approx(sigma * 2**0.5, rel=0.5)
+
+
+def test_noise_without_its_certificate_is_called_no_guarantee(logistic, told):
+    outcome = logistic.unlearned(radius=1e-7, epsilon=1.0, polish=0)
+    assert told(outcome, "heuristic noise, no guarantee")
+    assert not told(outcome, "assumption_declared")
+
+
+def test_frozen_parameters_leave_nothing_to_promise(logistic, deep, tmp_path, told):
+    model = deep.run.build().double()
+    optimizer = SGD(model[2].parameters(), 0.3, weight_decay=logistic.run.decay)
+    loader = DataLoader(logistic.run.data, batch_size=40)
+    with record(model, optimizer, to=tmp_path / "h", gradients="fp32") as tape:
+        for x, y in tape.watch(loader):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+    left = replace(logistic, model=model, folder=tmp_path / "h")
+    outcome = left.unlearned()
+    assert told(outcome, "the retrained optimum is at most")  # of the head
+    assert torch.equal(outcome.after[0].weight, model[0].weight)
+    with pytest.raises(BadSetting, match="were not trained in the history"):
+        left.unlearned(radius=0.1, epsilon=1.0)
+
+
+def test_without_decay_there_is_no_certificate(logistic, tmp_path, told):
+    run = replace(logistic.run, optimizer=lambda p: SGD(p, 0.3), epochs=2)
+    outcome = run.recorded(tmp_path / "history", gradients="fp32").unlearned()
+    assert told(outcome, "no certificate exists: not every parameter decays")
+    assert "certificate" not in outcome.traces
