@@ -77,7 +77,7 @@ def main() -> None:
     kept["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
     torch.set_num_threads(1)
     warm()
-    for rows, case in product(({"mini": MINI}, RELATIVES), _cases(given.seeds)):
+    for rows, case in sorted(product(({"mini": MINI}, RELATIVES), _cases(given.seeds)), key=_rank):
         mine = _among(kept["cases"], case)
         todo = {name: way for name, way in rows.items() if name not in mine["rows"]}
         if todo:
@@ -92,6 +92,13 @@ def _cases(seeds: int) -> Iterator[dict[str, Any]]:
         yield {"l2": l2, "share": share, "which": which, "seed": seed}
 
 
+def _rank(work: tuple[dict[str, "Way"], dict[str, Any]]) -> int:
+    """What says most comes first: Mini before its relatives, large shares before small ones."""
+    rows, case = work
+    relatives = 0 if rows is not RELATIVES else 1 if case["share"] >= 0.2 else 3
+    return (2 if relatives else 1) * case["seed"] + relatives + (case["share"] != SHARES[0])
+
+
 def _among(cases: list[dict[str, Any]], case: dict[str, Any]) -> dict[str, Any]:
     """The record of a case; a new one at the end, if there is none."""
     for each in cases:
@@ -103,6 +110,8 @@ def _among(cases: list[dict[str, Any]], case: dict[str, Any]) -> dict[str, Any]:
 
 def _fill(mine: dict[str, Any], todo: dict[str, "Way"], data: Path | None) -> None:
     stage = _staged(mine, data)
+    if todo.keys() & {"DeltaGrad", "Amnesiac"} and not stage.whole.exists():
+        _record_whole(stage)
     mine["nothing"] = distance(stage.model, stage.best)
     mine["retraining_seconds"] = _price(stage)
     for name, way in todo.items():
@@ -175,7 +184,7 @@ def _staged(case: dict[str, Any], data: Path | None) -> Stage:
     home.mkdir(exist_ok=True)
     name = f"{case['l2']}-{case['seed']}"
     short, whole = home / f"{name}-short", home / f"{name}-whole"
-    model = _kept(home / f"{name}.pt", lambda: _trained(problem, case, short, whole))
+    model = _kept(home / f"{name}.pt", lambda: _trained(problem, case, short))
     parts = _split(problem, case)
     optimum = replace(problem.recipe.fit, tolerance=case["l2"] * 1e-4)
     name = f"{name}-{case['share']}-{case['which']}-best.pt"
@@ -195,16 +204,19 @@ def _kept(path: Path, make: Callable[[], nn.Module]) -> nn.Module:
     return model.eval()
 
 
-def _trained(problem: Problem, case: dict[str, Any], short: Path, whole: Path) -> nn.Module:
-    """By SGD, recorded twice: the last steps, and all of them."""
-    for folder in (short, whole):
-        shutil.rmtree(folder, ignore_errors=True)
-    everybody = Part.whole(problem.train)
-    model = _descended(problem, everybody, case, Recording(short, **SHORT, gradients="fp32"))
-    again = _descended(problem, everybody, case, Recording(whole, keep=STEPS, gradients="fp32"))
-    if distance(model, again):
+def _trained(problem: Problem, case: dict[str, Any], short: Path) -> nn.Module:
+    """By SGD, recorded at its end."""
+    shutil.rmtree(short, ignore_errors=True)
+    tape = Recording(short, **SHORT, gradients="fp32")
+    return _descended(problem, Part.whole(problem.train), case, tape)
+
+
+def _record_whole(stage: Stage) -> None:
+    """Train again as before, with every step recorded."""
+    tape = Recording(stage.whole, keep=STEPS, gradients="fp32")
+    again = _descended(stage.problem, Part.whole(stage.problem.train), stage.case, tape)
+    if distance(stage.model, again):
         raise SystemExit("the same run twice did not end with the same weights")
-    return model
 
 
 def _descended(

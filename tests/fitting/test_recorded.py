@@ -112,3 +112,10 @@ def test_the_history_of_another_run_is_replaced(tmp_path, bench):
     bench.interrupted(fit, after=3)
     bench.trained(recorded)
     assert History.open(tmp_path / "history").starts == (12,)
+
+
+def test_a_purge_takes_the_generator_by_which_the_order_could_be_drawn_again(tmp_path, bench):
+    _, history = history_of(bench.FITS["augmented"], tmp_path / "history", bench.trained)
+    assert all(step.rng is not None for step in history.steps)
+    history.purge(history.steps[-1].ids[0][:1].tolist())
+    assert all(step.rng is None for step in History.open(tmp_path / "history").steps)

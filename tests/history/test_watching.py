@@ -120,3 +120,34 @@ def test_what_does_not_tell_its_samples_is_refused(why):
     with pytest.raises(HistoryDoesNotFit, match=why) as told:
         heard(REFUSED[why]())
     assert told.value.hint
+
+
+class Taking(Numbered):
+    """Any key will do."""
+
+    def __getitem__(self, place):
+        return 0.0
+
+
+@pytest.mark.parametrize("drawn", [[[0, -1]], [[3, 31]], [[(1, 64), (2, 64)]]], ids=str)
+def test_what_is_drawn_must_be_positions_or_a_purge_would_miss_them(drawn):
+    with pytest.raises(HistoryDoesNotFit, match="not positions among 31 samples"):
+        heard(DataLoader(Taking(), batch_sampler=drawn))
+
+
+class Refilling:
+    """A sampler that fills the same list for every batch."""
+
+    def __iter__(self):
+        ids = []
+        for first in range(0, 30, 5):
+            ids[:] = range(first, first + 5)
+            yield ids
+
+    def __len__(self):
+        return 6
+
+
+def test_a_list_that_is_filled_again_is_told_as_it_was():
+    told, batches = heard(DataLoader(Numbered(), batch_sampler=Refilling()), epochs=1)
+    assert [ids.tolist() for ids, _ in told] == [batch.long().tolist() for batch in batches]

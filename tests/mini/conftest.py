@@ -67,10 +67,12 @@ class Run:
             model = self.build()
         return model, self.optimizer([*model.parameters()])
 
-    def again(self, gone=GONE, chunks=1, start=None, first=0):
+    def again(self, gone=GONE, chunks=1, start=None, first=0, each=None):
         """The oracle: a plain loop without the forgotten samples."""
         model, optimizer = start or self.fresh()
-        for ids in [*self.order()][first:]:
+        for at, ids in enumerate([*self.order()][first:]):
+            if each is not None:
+                each(model, at)
             stays = [
                 part[~torch.isin(part, torch.tensor(gone))] for part in ids.tensor_split(chunks)
             ]
@@ -84,13 +86,15 @@ class Run:
             optimizer.step()
         return model.eval()
 
-    def recorded(self, folder, chunks=1, **settings):
+    def recorded(self, folder, chunks=1, each=None, **settings):
         """Train on everybody with a tape; only the two lines of it differ from any loop."""
         model, optimizer = self.fresh()
         parts = [part.tolist() for ids in self.order() for part in ids.tensor_split(chunks)]
         loader = DataLoader(self.data, batch_sampler=parts)
         with record(model, optimizer, to=folder, **{"keep": 1000, **settings}) as tape:
             for done, (x, y) in enumerate(tape.watch(loader), 1):
+                if each is not None:
+                    each(model, done - 1)
                 (self.loss(model(x), y) / chunks).backward()
                 if done % chunks == 0:
                     optimizer.step()

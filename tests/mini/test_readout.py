@@ -48,6 +48,32 @@ class Twice(nn.Module):
         return self.layer(self.layer(x))
 
 
+class Scaled(nn.Linear):
+    """A layer that says half of what a linear one would."""
+
+    def forward(self, x):
+        return super().forward(x) / 2
+
+
+def hooked():
+    layer = nn.Linear(D, C)
+    layer.register_forward_hook(lambda _layer, _x, out: out / 2)
+    return layer
+
+
+class Cooled(nn.Module):
+    """Logits changed in place."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.layer = nn.Linear(inputs, outputs)
+
+    def forward(self, x):
+        z = self.layer(x)
+        z /= 2
+        return z
+
+
 def ordered(model, names):
     sizes = {name: model.get_parameter(name).numel() for name in names}
     return Ordered(Block({n: torch.arange(k) for n, k in sizes.items()}), (sum(sizes.values()),))
@@ -120,9 +146,21 @@ def test_for_squares_its_guess_is_the_inverse_of_the_curvature():
         (lambda: nn.Sequential(nn.Linear(D, C), nn.Linear(C, C)), ("0.weight", "0.bias")),
         (lambda: nn.Sequential(nn.Linear(D, C), nn.Linear(C, C)), ("0.weight", "1.weight")),
         (lambda: nn.Linear(D, C), ("bias",)),
+        (lambda: Scaled(D, C), ("weight", "bias")),
+        (hooked, ("weight", "bias")),
+        (lambda: Cooled(D, C), ("layer.weight", "layer.bias")),
         (Twice, ("layer.weight", "layer.bias")),
     ],
-    ids=["an activation after it", "not the last", "two layers", "half of it", "asked twice"],
+    ids=[
+        "an activation after it",
+        "not the last",
+        "two layers",
+        "half of it",
+        "a subclass",
+        "a hook",
+        "changed in place",
+        "asked twice",
+    ],
 )
 def test_any_other_model_is_asked_by_passes(build, names):
     model, case, order = standing(build, names, *TASKS["classes"])

@@ -180,3 +180,17 @@ def test_after_a_purge_another_loss_is_refused_by_a_gradient_that_was_kept(logis
     History.open(left.folder).purge(batches[3][:2].tolist())
     with pytest.raises(HistoryDoesNotFit, match="at step 1 the task's loss has a gradient of"):
         left.unlearned(batches[0][:1].tolist(), mode="replay")
+
+
+@pytest.mark.parametrize("frozen", [True, False], ids=["frozen throughout", "frozen half-way"])
+def test_what_did_not_learn_does_not_learn_in_a_replay(deep, tmp_path, frozen, same):
+    """Everybody writes SGD(model.parameters()), whatever is frozen."""
+
+    def freeze(model, at):
+        model[0].requires_grad_(not frozen and at < 6)
+
+    run = replace(deep.run, epochs=3)
+    outcome = run.recorded(tmp_path / "history", each=freeze).unlearned()
+    wanted = run.again(each=freeze)
+    assert same(outcome.after, wanted)
+    assert same(outcome.after[0], outcome.before[0]) == frozen

@@ -6,7 +6,7 @@ every step whose record is whole. Steps are unpacked, and gradients mapped, when
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +34,7 @@ class Step:
     ids: tuple[Int[Tensor, " _"], ...]  # positions in the dataset, one tensor a backward pass
     settings: tuple[Mapping[str, float], ...]  # of every group of parameters
     rng: Tensor | None = None  # torch's generator before augmentation; None: nobody kept it
+    still: tuple[str, ...] = ()  # parameters that had no gradient, and were left alone
     stored: Callable[[], dict[str, Tensor] | None] | None = field(default=None, repr=False)
 
     def gradient(self) -> dict[str, Tensor] | None:
@@ -99,6 +100,16 @@ class History:
     def groups(self) -> tuple[tuple[str, ...], ...]:
         """The names of the parameters in every group of the optimizer."""
         return self._header.layout.groups
+
+    @cached_property
+    def still(self) -> frozenset[str]:
+        """Parameters that had no gradient in any step: the optimizer held them in vain."""
+        return frozenset.intersection(*(frozenset(step.still) for step in self.steps))
+
+    @cached_property
+    def steady(self) -> bool:
+        """Whether the same parameters learned in every step."""
+        return all(len(step.still) == len(self.still) for step in self.steps)
 
     @property
     def parameters(self) -> int:
@@ -177,7 +188,13 @@ class _Steps(Sequence[Step]):
         segment, place, payload = self._packed[at]
         record = unpacked(payload)
         stored = partial(_gradient, self._header, segment, place, record)
-        return Step(segment.number + place, record.passes, record.settings, record.rng, stored)
+        still = _still(self._header, record)
+        number = segment.number + place
+        return Step(number, record.passes, record.settings, record.rng, still, stored)
+
+
+def _still(header: Header, record: Record) -> tuple[str, ...]:
+    return tuple(header.layout.names[place] for place in record.still)
 
 
 def _gradient(
@@ -186,6 +203,5 @@ def _gradient(
     flat = segment.gradient(header, place)
     if flat is None:
         return None
-    names = header.layout.names
-    still = {names[place] for place in record.still}
+    still = _still(header, record)
     return {name: g for name, g in header.layout.named(flat).items() if name not in still}

@@ -33,10 +33,13 @@ class Record:
     still: tuple[int, ...] = ()  # places of parameters that had no gradient
 
     def without(self, gone: Int[Tensor, " _"]) -> "Record":
-        """The same step, as if it had not seen these samples."""
+        """The same step, as if it had not seen these samples.
+
+        The generator goes as well: by it, the order of a whole epoch can be drawn again.
+        """
         passes = tuple(ids[~torch.isin(ids, gone)] for ids in self.passes)
         aside = self.aside[~torch.isin(self.aside, gone)]
-        return Record(passes, aside, self.settings, self.rng, self.still)
+        return Record(passes, aside, self.settings, None, self.still)
 
     def touches(self, samples: Int[Tensor, " _"]) -> bool:
         """Whether the step read any of these samples."""

@@ -198,6 +198,7 @@ class _Run:
         reasons = {
             "the steps are those of AdamW": history.optimizer == "adamw",
             "the history keeps no gradients": history.steps[-1].gradient() is None,
+            "some parameters learned in some steps only": not history.steady,
             "the model is not convex in its parameters": not self.convex,
             f"{share:.0%} of the samples leave": share >= _MUCH and self.before is None,
         }
@@ -261,13 +262,20 @@ class _Run:
             augment=self.how.augment, precision=self.how.precision,
         )  # fmt: skip
         if not replay.compare(window, self.ordered):
-            self.case.report.note("the task's loss was not compared with the one that was trained")
+            self._doubt("the task's loss was not compared with the one that was trained")
         found = replay.run(window.inside)
         self.case.report.trace("displacement", window.steps[-1].number, self._moved())
         self.objective.tally["gradients"] += found["gradients"]
         if found["skipped"]:
             self.case.report.note(f"{found['skipped']} steps were left out: too little stays")
         renew(self.model, replay.norms, self.case.retain, self.case.task)
+
+    def _doubt(self, why: str) -> None:
+        """Say what is not known. Nothing is certain then, and nothing can be promised."""
+        self.case.report.note(why)
+        if self.how.epsilon is not None:
+            raise BadSetting(f"epsilon can promise nothing: {why}", hint='use mode="linear".')
+        self.unsure, self.before = self.unsure or why, None
 
     def _follow(self, road: Road, window: Window, *, tail: bool) -> None:
         norms = live(self.model, window.start.model)

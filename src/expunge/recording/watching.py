@@ -66,8 +66,9 @@ class _Spied:
 
     def __iter__(self) -> Iterator[tuple[Int[Tensor, " _"], Any]]:
         self.drawn.clear()
+        data: Any = self.loader.dataset
         for batch in self.loader:
-            yield _positions(self.drawn.popleft()), batch
+            yield _positions(self.drawn.popleft(), len(data)), batch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,21 +78,24 @@ class _Told:
 
     def __iter__(self) -> Iterator[Any]:
         for ids in self.sampler:
-            self.drawn.append(ids)
+            self.drawn.append(copy.copy(ids))  # a sampler may fill the same list again
             yield ids
 
     def __len__(self) -> int:
         return len(self.sampler)
 
 
-def _positions(drawn: Any) -> Int[Tensor, " _"]:
+def _positions(drawn: Any, size: int) -> Int[Tensor, " _"]:
     try:
-        return torch.as_tensor(drawn, dtype=torch.long).flatten()
-    except (RuntimeError, TypeError, ValueError) as why:
-        raise HistoryDoesNotFit(
-            f"the sampler of the loader draws {drawn!r:.60}, not positions in a dataset",
-            hint="let samples be known by whole numbers from 0.",
-        ) from why
+        found = torch.as_tensor(drawn, dtype=torch.long)
+    except (RuntimeError, TypeError, ValueError):
+        found = torch.empty(0, 0, dtype=torch.long)
+    if found.ndim == 1 and bool(((found >= 0) & (found < size)).all()):
+        return found
+    raise HistoryDoesNotFit(
+        f"the sampler of the loader draws {drawn!r:.60}, not positions among {size} samples",
+        hint="let samples be known by whole numbers from 0.",
+    )
 
 
 def _check(batches: Any) -> None:

@@ -5,10 +5,10 @@ optimizer was set. Gradients kept in bf16 let the path drift by about a thousand
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from expunge.algebra import bounds
@@ -61,10 +61,11 @@ class Ordered:
 
     @classmethod
     def of(cls, history: History, model: nn.Module) -> "Ordered":
-        """Look the recorded names up in a model."""
-        parameters = dict(model.named_parameters())
-        counts = [sum(parameters[name].numel() for name in names) for names in history.groups]
-        named = {name: parameters[name] for names in history.groups for name in names}
+        """Look the recorded names up in a model: those that ever learned."""
+        parameters, still = dict(model.named_parameters()), history.still
+        groups = [[name for name in names if name not in still] for names in history.groups]
+        counts = [sum(parameters[name].numel() for name in names) for names in groups]
+        named = {name: parameters[name] for names in groups for name in names}
         places = {n: torch.arange(p.numel(), device=p.device) for n, p in named.items()}
         return cls(Block(places), tuple(counts))
 
@@ -146,7 +147,17 @@ def retrace(window: Window, ordered: Ordered, like: Float[Tensor, " k"]) -> Iter
         gradient, pace = ordered.vector(kept, like), ordered.pace(step, like)
         if len(kept) < len(ordered.names):  # torch leaves a parameter without gradient alone
             moved = ordered.vector({name: torch.ones_like(g) for name, g in kept.items()}, like)
-            pace = replace(pace, decay=pace.decay * moved)
-        after = descend(motion, gradient, pace)
+            after = _held(motion, descend(motion, gradient, pace), moved.bool())
+        else:
+            after = descend(motion, gradient, pace)
         yield Passed(step, torch.cat(step.ids), motion, after, pace, gradient)
         motion = after
+
+
+def _held(before: Motion, after: Motion, moved: Bool[Tensor, " k"]) -> Motion:
+    """A step in which only some numbers moved; the others keep their velocity, too."""
+    place = torch.where(moved, after.place, before.place)
+    if after.velocity is None:
+        return Motion(place, None)
+    kept = torch.zeros_like(place) if before.velocity is None else before.velocity
+    return Motion(place, torch.where(moved, after.velocity, kept))

@@ -16,15 +16,17 @@ from torch.nn import functional as F
 
 from expunge.algebra import kronecker
 from expunge.algebra.curvature import Product
+from expunge.errors import ExpungeError
 from expunge.method import Case
 from expunge.retracing.path import Ordered
 from expunge.stepping import Saying
-from expunge.tasks import Batch, Task
+from expunge.tasks import Batch, Classification, MultiLabel, Regression, Task
 
 _PASS = 2**19  # numbers of one product of matrices: they stay in the processor's cache
 _WIDEST = 2048  # inputs of a layer whose moments are decomposed; beyond, that takes seconds
 _SOME = 2**23  # numbers behind the guess
 _MOST = 2**29  # numbers to hold
+_SAME = 1e-4  # of the largest logit: other kernels round otherwise
 
 Vector = Float[Tensor, " k"]
 Weights = Float[Tensor, "c d"]
@@ -56,7 +58,9 @@ class Readout:
             if read is None:
                 return None
             rows.append(read)
-            batches.append(case.task.with_inputs(batch, read[:, :0]))
+            batches.append(_bare(case.task, batch, read))
+        if any(batch is None for batch in batches):
+            return None
         return cls(model, layer, ordered, case.task, tuple(rows), reduce(case.task.join, batches))
 
     @property
@@ -65,8 +69,8 @@ class Readout:
         return sum(map(len, self.rows))
 
     def gradient(self) -> Vector:
-        """The gradient of the mean loss, in the precision of the weights."""
-        w = self._weights
+        """The gradient of the mean loss, in double precision."""
+        w = self._weights.double()  # a certificate must not rest on roundings
         return self._summed(self._slope(w)[1], w)
 
     def bend(self, *, rough: bool, ridge: float) -> tuple[Product, Product]:
@@ -134,20 +138,44 @@ def _layer(model: nn.Module, ordered: Ordered) -> nn.Linear | None:
     """The linear layer whose weight, and bias if it has one, are all that learns."""
     names = {name.rpartition(".")[0] for name in ordered.names}
     found = model.get_submodule(names.pop()) if len(names) == 1 else None
-    own = {"weight"} if isinstance(found, nn.Linear) and found.bias is None else {"weight", "bias"}
+    if type(found) is not nn.Linear:  # a subclass may calculate what it likes
+        return None
+    own = {"weight"} if found.bias is None else {"weight", "bias"}
     learns = {name.rpartition(".")[2] for name in ordered.names}
-    return found if isinstance(found, nn.Linear) and learns == own else None
+    return found if learns == own else None
 
 
 @torch.no_grad()
 def _read(model: nn.Module, layer: nn.Linear, task: Task, batch: Batch) -> Rows | None:
     """What the layer reads, if it is asked once and its outputs are the answers."""
-    seen: list[tuple[Tensor, Tensor]] = []
-    with layer.register_forward_hook(lambda _, x, out: seen.append((x[0], out))):
+    seen: list[tuple[Tensor, ...]] = []
+    with layer.register_forward_pre_hook(lambda _, x: seen.append(x)):
         logits = task.answer(model, batch).logits
-    if len(seen) != 1 or logits.ndim != 2 or not torch.equal(seen[0][1], logits):
+    if [len(x) for x in seen] != [1] or logits.ndim != 2:
         return None
     rows = seen[0][0].flatten(1)
+    if rows.shape != (len(logits), layer.in_features) or not _close(layer, rows, logits):
+        return None
     coarse = rows.float()
     rows = coarse if torch.equal(coarse.to(rows), rows) else rows  # nothing is lost
     return rows if layer.bias is None else F.pad(rows, (0, 1), value=1.0)
+
+
+def _close(layer: nn.Linear, rows: Float[Tensor, "n i"], logits: Float[Tensor, "n c"]) -> bool:
+    """Whether the layer makes these logits of these rows, and nobody changed either."""
+    apart = (F.linear(rows, layer.weight, layer.bias) - logits).abs().max()
+    return bool(apart <= _SAME * logits.abs().max())
+
+
+def _bare(task: Task, batch: Batch, rows: Rows) -> Batch | None:
+    """The batch without its inputs; None if the labels went with them."""
+    if type(task) not in (Classification, MultiLabel, Regression):
+        return None
+    if not isinstance(task.inputs(batch), Tensor):
+        return None
+    try:
+        bare = task.with_inputs(batch, rows[:, :0])
+        same = torch.equal(task.labels(bare), task.labels(batch))
+    except (ExpungeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
+        return None
+    return bare if same else None

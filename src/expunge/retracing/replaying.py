@@ -57,7 +57,7 @@ class Replay:
         halved = precision == "bf16" or (precision == "auto" and bf16_pays(model))
         model = channels_last(model) if halved else model
         model.load_state_dict(start.model)
-        moved = {name for names in history.groups for name in names}
+        moved = {name for names in history.groups for name in names} - history.still
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in moved)
         _train(model, norms)
@@ -114,6 +114,8 @@ class Replay:
                 loss = self.case.task.loss(self.model, self._batch(ids, stays, step)).mean()
             (loss * share).backward()
             found.append(loss.detach() * share)
+        for name in step.still:
+            self.model.get_parameter(name).grad = None
         return torch.stack(found).sum()
 
     def _way(self, steps: Sequence[Step]) -> Sequence[Step]:

@@ -66,9 +66,8 @@ class Objective:
         """
         leaves, stays = self._over(self.case.forget.part.indices), self._stays
         share = leaves.count / (leaves.count + stays.count)
-        return self._solved(
-            share * (self._mean(leaves) - self._mean(stays)), _ROUGH if rough else _CLOSE
-        )
+        push = share * (self._mean(leaves) - self._mean(stays))
+        return self._solved(push, _ROUGH if rough else _CLOSE).to(self._place)
 
     def settle(self, steps: int, goal: Callable[[], float]) -> float:
         """Go towards the optimum until the certificate reaches the goal there; return it."""
@@ -146,6 +145,10 @@ def unmet(history: History, case: Case, *, convex: bool, follows: bool) -> str:
         "the run's optimizer was not SGD": history.optimizer == "sgd",
         "not every parameter decays": min(_decays(history)) > 0,
         "training saw other data than these, or normalised by batches": follows,
+        "some parameters learned in some steps only": history.steady,
+        "no gradient was kept that the loss could be compared with": (
+            history.steps[-1].gradient() is not None
+        ),
     }
     return "; ".join(text for text, holds in conditions.items() if not holds)
 
