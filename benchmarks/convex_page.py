@@ -50,7 +50,7 @@ def spoken(case: dict[str, Any]) -> str:
 
 def _certified(cases: list[dict[str, Any]]) -> str:
     every = [row for case in cases for row in case["rows"].values()]
-    runs = [row for row in every if row.get("certificate")]
+    runs = [row for row in every if len(row.get("certificate", ())) > 1]
     below = sum(row["certificate"][-1] < row["distance"] for row in runs)
     return f"In {below} of {len(runs)} runs with a certificate was it below the true distance.\n"
 
@@ -68,8 +68,8 @@ def _line(name: str, cases: list[dict[str, Any]]) -> list[str]:
     told = [(case["rows"][name], case) for case in cases if name in case["rows"]]
     if not told:
         return []
-    certified = [(row["certificate"], case) for row, case in told if row.get("certificate")]
-    ends = [trace[-1] / case["nothing"] for trace, case in certified]
+    traces = [(row.get("certificate", ()), case) for row, case in told]
+    ends = [trace[-1] / case["nothing"] for trace, case in traces if len(trace) > 1]
     return [
         f"{name} ({len(told)} seed{'s' if len(told) > 1 else ''})",
         _share([row["distance"] / case["nothing"] for row, case in told]),

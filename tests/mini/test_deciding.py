@@ -34,10 +34,10 @@ def test_the_window_is_as_long_as_the_bound_asks(logistic, told):
     outcome = logistic.unlearned(tolerance=0.6)
     count = next(k for k in range(1, 61) if (1 - 0.4 * logistic.run.decay) ** k <= 0.6)
     assert told(outcome, f"window: the last {count} of 60 steps (as many as the bound asks)")
-    assert told(outcome, "it stays in the model")
+    assert told(outcome, "what came before stays in the model")
     short = logistic.unlearned(tolerance=0.01)
     assert told(short, "window: the last 60 of 60 steps (the bound asks for more)")
-    assert told(short, "a tail stands for it")
+    assert told(short, "a tail stands for what came before")
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,7 @@ def test_the_window_is_as_long_as_the_bound_asks(logistic, told):
         ({"epsilon": 1.0, "radius": 0.1, "delta": 1.0}, "delta 1.0"),
         ({"epsilon": 1.0, "radius": 0.1}, "can promise nothing: the model is not convex"),
         ({"window": 0}, "must be positive"),
+        ({"tolerance": 0.0}, "tolerance is not positive"),
         ({"tail": True, "mode": "replay"}, "reads no forgotten sample"),
     ],
     ids=str,

@@ -95,3 +95,9 @@ def test_traces_tell_of_every_step(logistic):
     traces = logistic.unlearned(mode="linear", tail=False, polish=0).traces
     assert [step for step, _ in traces["displacement"]] == list(range(60))
     assert all(0 < factor < 1 for _, factor in traces["contraction"])
+
+
+def test_of_one_step_without_a_tail_nothing_is_said_about_contraction(logistic, told):
+    outcome = logistic.unlearned(mode="linear", window=1, tail=False, polish=0)
+    assert told(outcome, "there was no difference to contract")
+    assert "contraction" not in outcome.traces

@@ -8,14 +8,14 @@ even where much is deleted. What follows is derived from that, and measured; it 
 The difference between a run with and one without the forget set shrinks with every step by what
 curvature there is, so that only the last steps matter. ``replay`` takes these steps again with
 retained samples alone; ``linear`` carries the difference through them by products with the
-curvature; ``delta`` does so from gradients, as DeltaGrad; ``none`` adds gradients back, and is
-there as the warning that it is. What lay before the window can be estimated by one solve, the
-tail. For convex models with weight decay the gradient bounds how far the retrained optimum still
-is; steps are then polished until that certificate is small. Deep networks have none.
+curvature; ``delta`` does so from gradients, as DeltaGrad; ``none`` adds gradients back, as a
+warning. One solve, the tail, estimates what lay before the window. For convex models with weight
+decay the gradient bounds how far the retrained optimum still is; steps are then polished until that
+certificate is small. Deep networks have none.
 
 Replaying costs what these steps of training cost. Else a step costs the gradients of the smaller
-side of its batch and a product of curvature with the larger one; a tail and every polishing step
-cost one gradient of all samples, and ``rounds`` products over ``subsample`` of them.
+side of its batch and a product of curvature with the larger one; a tail and a step of polish cost a
+gradient of all samples, and ``rounds`` products over ``subsample`` of them.
 """
 
 from collections.abc import Callable
@@ -30,27 +30,25 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from expunge.algebra import bounds
-from expunge.algebra.noise import analytic_sigma
 from expunge.batching import Batches
 from expunge.errors import BadSetting, HistoryDoesNotFit
 from expunge.history import History
 from expunge.method import Case, Method, learning
 from expunge.recording import record
 from expunge.retracing.belonging import check_data, check_model, check_request
-from expunge.retracing.path import Ordered, Window, rates
+from expunge.retracing.deciding import chosen, needed
+from expunge.retracing.hiding import Promise
+from expunge.retracing.path import Ordered, Window
 from expunge.retracing.propagating import Road, Way, carry, spoken
 from expunge.retracing.renewing import live, renew
 from expunge.retracing.replaying import Precision, Replay, absent
-from expunge.retracing.settling import Objective, affine, blur, unmet
+from expunge.retracing.settling import Objective, affine, unmet
 from expunge.retracing.sharing import shared
 from expunge.splitting import Part
 from expunge.tasks import Batch
 
 Mode = Literal["auto", "replay", "linear", "delta", "none"]
 Curvature = Literal["midpoint", "hessian", "ggn", "lbfgs", "scalar"]
-
-_MUCH = 0.3  # share of the data from which on steps are taken again, if nothing is certain
 
 
 @dataclass(frozen=True)
@@ -89,6 +87,8 @@ class Mini(Method):
     def _check(self) -> None:
         if 0 in (self.window, self.every, self.workers):
             raise BadSetting("window, every or workers is 0", hint="they must be positive.")
+        if self.tolerance <= 0:
+            raise BadSetting("tolerance is not positive", hint="some share must be left: 0.01.")
         if self.epsilon is not None and (self.epsilon == 0 or not 0 < self.delta < 1):
             raise BadSetting(
                 f"epsilon is {self.epsilon} and delta {self.delta}",
@@ -194,18 +194,10 @@ class _Run:
 
     def _mode(self) -> Mode:
         mode, history = self.how.mode, self.history
-        share = len(self.case.forget.part) / history.size
-        reasons = {
-            "the steps are those of AdamW": history.optimizer == "adamw",
-            "the history keeps no gradients": history.steps[-1].gradient() is None,
-            "some parameters learned in some steps only": not history.steady,
-            "the model is not convex in its parameters": not self.convex,
-            f"{share:.0%} of the samples leave": share >= _MUCH and self.before is None,
-        }
         if mode == "auto":
-            why = next((text for text, holds in reasons.items() if holds), "")
-            mode = "replay" if why else "linear"
-            why = why or "the model is convex, and where it must go can be certified"
+            share = len(self.case.forget.part) / history.size
+            certain = self.before is not None
+            mode, why = chosen(history, share=share, convex=self.convex, certain=certain)
             self.case.report.note(f"mode {mode}: {why}")
         if mode != "replay" and history.optimizer == "adamw":
             raise BadSetting(f"mode={mode} cannot follow AdamW", hint='use mode="replay".')
@@ -219,13 +211,13 @@ class _Run:
                 f"window={asked}, but history {self.history.folder} holds {kept} steps",
                 hint="use a shorter window, or record with a larger keep.",
             )
-        needed = None
-        if self.before and self.objective.least:
-            left = rates(self.history, self.objective.least)
+        least, enough = self.objective.least, None
+        if self.before and least:
             radius = self.how.radius
-            needed = bounds.window(left, radius / self.before if radius else self.how.tolerance)
-        count = asked or needed or kept
-        return count, needed is not None and count >= needed
+            share = radius / self.before if radius else self.how.tolerance
+            enough = needed(self.history, curvature=least, share=share)
+        count = asked or enough or kept
+        return count, enough is not None and count >= enough
 
     def _tail(self, mode: Mode, *, enough: bool) -> bool:
         if self.how.tail is True and mode == "replay":
@@ -302,18 +294,7 @@ class _Run:
             f"it was {max(moved - reached, 0.0):.3g} to {most:.3g} away before"
         )
         if reached > goal:
-            report.note(f"{steps} steps of polish did not reach a certificate of {goal:.3g}")
+            report.note(f"polish ended before it reached a certificate of {goal:.3g}")
         if self.how.epsilon is not None:
-            self._hide(self.how.epsilon, goal, kept=reached <= goal)
-
-    def _hide(self, epsilon: float, radius: float, *, kept: bool) -> None:
-        """Add noise that hides twice the declared distance: what was measured tells of the data."""
-        sigma = analytic_sigma(2 * radius, epsilon=epsilon, delta=self.how.delta)
-        blur(self.ordered, self.model, sigma)
-        self.case.report.note(
-            f"assumption_declared: ({epsilon}, {self.how.delta}) beside a model that was retrained "
-            f"to a distance of {radius:.3g} from its optimum, by noise of sigma {sigma:.3g} on "
-            f"every number of both, if a sample's loss is convex"
-            if kept
-            else f"heuristic noise, no guarantee (sigma {sigma:.3g}): the certificate is too large"
-        )
+            promise = Promise(goal, self.how.epsilon, self.how.delta)
+            report.note(promise.hide(self.ordered, self.model, kept=reached <= goal))

@@ -120,7 +120,7 @@ def carry(
     *,
     tail: Callable[[], Vector] | None = None,
     pushes: Iterator[Vector | None] | None = None,
-) -> float:
+) -> float | None:
     """Leave the model where the window's steps lead without the forget set.
 
     Args:
@@ -131,7 +131,7 @@ def carry(
         pushes: Mean gradients of the smaller sides that were found elsewhere; None finds them.
 
     Returns:
-        The factor by which all steps together shrank what came before them.
+        The factor by which all steps together shrank a difference; None if there was none yet.
     """
     end = road.ordered.place(road.model)
     passed = _led(islice(retrace(window, road.ordered, end), window.lead, None), end)
@@ -160,17 +160,17 @@ def _begun(road: Road, first: Passed, tail: Callable[[], Vector] | None) -> Moti
     return Motion(none if tail is None else tail(), None if first.before.velocity is None else none)
 
 
-def _walked(road: Road, window: Window, end: Vector, steps: Iterator[Apart]) -> float:
-    report, depth, apart = road.case.report, 0.0, torch.zeros_like(end)
+def _walked(road: Road, window: Window, end: Vector, steps: Iterator[Apart]) -> float | None:
+    report, depth, apart = road.case.report, None, torch.zeros_like(end)
     for done, (step, found) in enumerate(zip(window.inside, steps, strict=True), 1):
         apart = found.motion.place
         if found.factor is not None:
-            depth += log(max(found.factor, 1e-30))
+            depth = (depth or 0.0) + log(max(found.factor, 1e-30))
             report.trace("contraction", step.number, found.factor)
         report.trace("displacement", step.number, float(apart.norm()))
         report.progress("unlearn", done, len(window.inside))
     road.ordered.put(road.model, end + apart)
-    return exp(min(depth, 700.0))  # beyond it, no number
+    return None if depth is None else exp(min(depth, 700.0))  # beyond it, no number
 
 
 def _compare(road: Road, first: Passed) -> None:
@@ -180,14 +180,16 @@ def _compare(road: Road, first: Passed) -> None:
         check_gradient(first.gradient, computed, step=first.step.number)
 
 
-def spoken(way: Way, factor: float, *, tail: bool) -> str:
-    """What the steps did to what came before them, and how far that can be trusted."""
+def spoken(way: Way, factor: float | None, *, tail: bool) -> str:
+    """What the steps did to differences, and how far that can be trusted."""
     if way == "none":
         return "gradients were only added back: after a few steps, worse than doing nothing"
-    past = "a tail stands for it" if tail else "it stays in the model"
+    past = "a tail stands for what came before" if tail else "what came before stays in the model"
+    if factor is None:
+        return f"there was no difference to contract before the last step; {past}"
     if factor < 1:
-        return f"the steps shrank what came before the window to {factor:.2g} of it; {past}"
+        return f"on the way, differences shrank to {factor:.2g} in all steps together; {past}"
     return (
-        f"the steps did not contract: what came before the window grew {factor:.2g} times, and the "
-        f"result cannot be trusted; use a longer window, or mode=replay"
+        f"the steps did not contract: on the way, differences grew {factor:.2g} times in all, and "
+        f"the result cannot be trusted; use a longer window, or mode=replay"
     )

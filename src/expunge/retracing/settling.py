@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from expunge.algebra.bounds import certificate
 from expunge.algebra.contraction import Scale
 from expunge.algebra.curvature import conjugate_gradients
-from expunge.algebra.noise import secret_normal
 from expunge.history import History
 from expunge.method import Case
 from expunge.retracing.path import Ordered
@@ -71,15 +70,16 @@ class Objective:
 
     def settle(self, steps: int, goal: Callable[[], float]) -> float:
         """Go towards the optimum until the certificate reaches the goal there; return it."""
-        slope = self._slope()
-        for step in range(1, steps + 1):
+        slope, trace = self._slope(), self.case.report.trace
+        trace("certificate", 1, self._bound(slope))
+        for step in range(2, steps + 2):
             if self._bound(slope) <= goal():
                 break
             there = self._descended(slope)
             if there is None:
                 break
             slope = there
-            self.case.report.trace("certificate", step, self._bound(slope))
+            trace("certificate", step, self._bound(slope))
         return self._bound(slope)
 
     def _descended(self, slope: Vector) -> Vector | None:
@@ -173,9 +173,3 @@ def affine(model: nn.Module, case: Case, ordered: Ordered) -> bool:
     ordered.put(model, place)
     gap = (said[0] + said[1]) / 2 - said[2]
     return bool(gap.abs().max() <= 1e-4 * said[0].abs().max())
-
-
-def blur(ordered: Ordered, model: nn.Module, sigma: float) -> None:
-    """Add noise to every number, such that nobody can draw again."""
-    place = ordered.place(model)
-    ordered.put(model, place + sigma * secret_normal(place))
