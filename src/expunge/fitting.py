@@ -127,7 +127,8 @@ class Fit:
         if self.record is None:
             return None
         recording = Recording(self.record) if isinstance(self.record, Path) else self.record
-        return Tape(model, optimizer, recording, first=first, run=run)
+        beside = tuple(name for name in ("augment", "penalty") if getattr(self, name) is not None)
+        return Tape(model, optimizer, recording, first=first, run=run, beside=beside)
 
     def _keep(self, model: nn.Module, optimizer: Optimizer, run: str, epoch: int) -> None:
         if self.checkpoint is None or epoch == self.epochs:

@@ -32,6 +32,14 @@ def test_a_path_alone_records_enough(tmp_path, bench):
     assert len(History.open(tmp_path / "history").steps) == 20
 
 
+def test_a_history_tells_what_the_run_did_besides(tmp_path, bench):
+    fit = replace(bench.FITS["augmented"], penalty=lambda model, _: model[0].weight.square().sum())
+    _, history = history_of(fit, tmp_path / "h", bench.trained)
+    assert history.beside == ("augment", "penalty")
+    _, history = history_of(bench.FITS["sgd"], tmp_path / "g", bench.trained)
+    assert history.beside == ()
+
+
 def test_an_augmented_run_can_be_made_again_from_its_history(tmp_path, bench):
     fit, folder = bench.FITS["augmented"], tmp_path / "history"
     found, history = history_of(fit, folder, bench.trained)

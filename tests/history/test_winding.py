@@ -7,10 +7,12 @@ import sys
 import pytest
 import torch
 from torch.optim import SGD
+from torch.utils.data import DataLoader, TensorDataset
 
 from expunge import record
-from expunge.errors import BadSetting, CannotWrite
+from expunge.errors import BadSetting, CannotWrite, MissingInput
 from expunge.history import History, winding
+from expunge.storing import digest_tensors
 
 KILLED = """
 import sys, torch
@@ -184,3 +186,57 @@ def test_keeping_nothing_or_more_than_all_is_refused(given, text, folder, loop):
     model = loop.network()
     with pytest.raises(BadSetting, match=text):
         record(model, SGD(model.parameters(), lr=0.1), to=folder, **given)
+
+
+def steps(tape, model, optimizer, loader):
+    for (x,) in tape.watch(loader):
+        optimizer.zero_grad()
+        model(x).square().sum().backward()
+        optimizer.step()
+
+
+def test_of_two_runs_that_record_into_one_folder_the_first_stops(folder):
+    models = [torch.nn.Linear(5, 3) for _ in range(2)]
+    optimizers = [SGD(model.parameters(), lr=0.1, momentum=0.9) for model in models]
+    loader = DataLoader(TensorDataset(torch.randn(12, 5)), batch_size=4)
+    first, second = (
+        record(m, o, to=folder, keep=2) for m, o in zip(models, optimizers, strict=True)
+    )
+    with first:
+        steps(first, models[0], optimizers[0], loader)
+        with second:
+            steps(second, models[1], optimizers[1], loader)
+            with pytest.warns(RuntimeWarning, match="another run records into"):
+                steps(first, models[0], optimizers[0], loader)
+            steps(second, models[1], optimizers[1], loader)
+    assert "another run" in first.summary.stopped
+    assert History.open(folder).ended == digest_tensors(models[1].state_dict())
+    assert [step.number for step in History.open(folder).steps][-1] == 5
+
+
+def test_a_tape_follows_one_run(folder):
+    model = torch.nn.Linear(5, 3)
+    tape = record(model, SGD(model.parameters(), lr=0.1), to=folder)
+    with tape:
+        pass
+    with pytest.raises(MissingInput, match="follows one run"), tape:
+        pass
+
+
+def test_what_a_killed_process_left_half_written_is_no_hindrance(folder):
+    folder.mkdir()
+    (folder / ".history.json.abc.partial").write_text("{")
+    model = torch.nn.Linear(5, 3)
+    optimizer = SGD(model.parameters(), lr=0.1)
+    with record(model, optimizer, to=folder) as tape:
+        steps(tape, model, optimizer, DataLoader(TensorDataset(torch.randn(12, 5)), batch_size=4))
+    assert len(History.open(folder).steps) == 3
+    assert not [*folder.glob(".*.partial")]
+
+
+def test_where_plain_sgd_began_nobody_knows_and_a_purge_deletes_all(folder):
+    model = torch.nn.Linear(5, 3)
+    optimizer = SGD(model.parameters(), lr=0.1)
+    with record(model, optimizer, to=folder) as tape:
+        steps(tape, model, optimizer, DataLoader(TensorDataset(torch.randn(12, 5)), batch_size=4))
+    assert History.open(folder).purge([3]).whole

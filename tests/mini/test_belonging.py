@@ -1,6 +1,9 @@
 """A history of another model, of other data, of another loss or of other samples is refused."""
 
 import copy
+import json
+import shutil
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
@@ -8,10 +11,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.optim import SGD
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from expunge.errors import CannotRead, HistoryDoesNotFit
 from expunge.history import History
+from expunge.recording import record
+from expunge.storing import load_tensors, save_tensors
 
 
 def test_a_missing_history_is_told(deep, tmp_path):
@@ -67,3 +72,60 @@ def test_a_run_that_was_killed_is_followed_if_it_leads_to_the_model(logistic, tm
     other = replace(left, model=nn.Linear(5, 3).double())
     with pytest.raises(HistoryDoesNotFit, match="the recorded steps end"):
         other.unlearned(mode="linear")
+
+
+def test_weights_that_were_loaded_before_the_tape_closed_are_told_and_refused(deep, tmp_path):
+    model, optimizer = deep.run.fresh()
+    best = copy.deepcopy(model.state_dict())
+    loader = DataLoader(deep.run.data, deep.run.batch)
+    tape = record(model, optimizer, to=tmp_path / "history")
+    with ExitStack() as stack:
+        stack.enter_context(tape)
+        for x, y in tape.watch(loader):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        model.load_state_dict(best)
+        with pytest.warns(RuntimeWarning, match="changed after the last step"):
+            stack.close()
+    with pytest.raises(HistoryDoesNotFit, match="only after the tape is closed"):
+        replace(deep, model=model, folder=tmp_path / "history").unlearned()
+
+
+def test_a_model_in_a_wrapper_is_asked_for_without_it(deep):
+    wrapped = nn.Sequential()
+    wrapped.add_module("module", deep.model)
+    with pytest.raises(HistoryDoesNotFit, match=r"inside the wrapper: model\.module"):
+        replace(deep, model=wrapped).unlearned()
+
+
+@pytest.mark.parametrize("mode", ["replay", "linear"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda body: body["layout"]["groups"][0].__setitem__(3, "2.bais"),
+        lambda body: body["layout"]["groups"][0].pop(),
+        lambda body: body["layout"]["shapes"][0].__setitem__(0, 8),
+        lambda body: body.__setitem__("size", "110"),
+        lambda body: body.__setitem__("optimizer", "adam"),
+        lambda body: body.__setitem__("gradients", "fp16"),
+        lambda body: body.__setitem__("layout", {"groups": [[1]], "shapes": [["a"]]}),
+    ],
+)
+def test_a_head_that_was_edited_by_hand_is_refused(deep, tmp_path, mode, change):
+    path = shutil.copytree(deep.folder, tmp_path / "h") / "history.json"
+    body = json.loads(path.read_text())
+    change(body)
+    path.write_text(json.dumps(body))
+    with pytest.raises((CannotRead, HistoryDoesNotFit)):
+        replace(deep, folder=path.parent).unlearned(mode=mode)
+
+
+@pytest.mark.parametrize("groups", ["[]", "[{", "[1]"])
+def test_a_start_whose_groups_were_edited_is_refused(deep, tmp_path, groups):
+    folder = shutil.copytree(deep.folder, tmp_path / "h")
+    for path in folder.glob("*.start.safetensors"):
+        tensors, _ = load_tensors(path)
+        save_tensors(path, tensors, {"groups": groups})
+    with pytest.raises(CannotRead):
+        replace(deep, folder=folder).unlearned(mode="replay")

@@ -173,4 +173,68 @@ def test_rows_take_no_more_memory_than_they_need(held):
     x, y = case.retain.take(torch.arange(N))
     source = Batches(Part.whole(TensorDataset(x.to(held).double(), y)), N)
     read = Readout.of(model, replace(case, retain=source), order, IDS)
-    assert {rows.dtype for rows in read.rows} == {held}
+    assert {page.rows.dtype for page in read.pages} == {held}
+
+
+@pytest.fixture
+def short_pages(monkeypatch):
+    monkeypatch.setattr("expunge.retracing.readout._PASS", 2 * D)
+
+
+@pytest.mark.usefixtures("short_pages")
+def test_pages_turned_one_by_one_say_what_all_say_together(place):
+    model, case, order = place
+    found = Readout.of(model, case, order, IDS)
+    assert len(found.pages) == 4
+    torch.testing.assert_close(found.gradient(), asked(*place).gradient())
+    v = torch.linspace(-1, 1, len(order.place(model))).double()
+    torch.testing.assert_close(
+        found.bend(rough=False, ridge=0.1)[0](v), asked(*place).bend(rough=False, ridge=0.1)[0](v)
+    )
+
+
+@torch.no_grad()
+def loss_after(model, case, order, step):
+    """The mean loss of the samples, with a little decay, after a step against the gradient."""
+    was = order.place(model)
+    order.put(model, was - step)
+    losses = case.task.loss(model, case.retain.take(IDS))
+    there, _ = order.place(model), order.put(model, was)
+    return float(losses.mean() + 0.01 / 2 * there.square().sum())
+
+
+def test_every_answer_goes_as_far_as_leaves_the_least_loss(place):
+    model, case, order = place
+    found = Readout.of(model, case, order, IDS)
+    slope = found.gradient() + 0.01 * order.place(model)
+    step = found.stride(slope, slope, 0.01)
+    answers = torch.arange(C).repeat_interleave(len(slope) // C) if len(order.names) == 1 else None
+    least = loss_after(model, case, order, step)
+    assert least < loss_after(model, case, order, slope)
+    for other in (0.97, 1.03):
+        assert least < loss_after(model, case, order, other * step)
+        for answer in range(C) if answers is not None else ():
+            changed = torch.where(answers == answer, other * step, step)
+            assert least < loss_after(model, case, order, changed)
+
+
+def test_a_class_that_left_altogether_is_left_in_one_stride():
+    labels = torch.arange(N) % C
+    model, case, order = standing(*HEADS["with a bias"], Classification(), labels)
+    with torch.no_grad():
+        model.bias[2] += 3.0
+    ids = (labels != 2).nonzero().flatten()
+    found = Readout.of(model, case, order, ids)
+    slope = found.gradient() + 1e-3 * order.place(model)
+    bent, _ = found.bend(rough=False, ridge=1e-3)
+    like = order.place(model)
+    matrix = explicit(bent, len(like), like=like) + 1e-3 * torch.eye(len(like)).double()
+    newton = torch.linalg.solve(matrix, slope)
+
+    def slope_after(step):
+        order.put(model, like - step)
+        after = found.gradient() + 1e-3 * order.place(model)
+        order.put(model, like)
+        return after.norm()
+
+    assert slope_after(found.stride(newton, slope, 1e-3)) < 0.5 * slope_after(newton)

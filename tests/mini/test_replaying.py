@@ -174,7 +174,9 @@ def test_after_a_purge_another_loss_is_refused_by_a_gradient_that_was_kept(logis
     def summed(logits, labels):
         return F.cross_entropy(logits, labels, reduction="sum")
 
-    run = replace(logistic.run, loss=summed, optimizer=lambda p: SGD(p, 0.01), epochs=1)
+    run = replace(
+        logistic.run, loss=summed, optimizer=lambda p: SGD(p, 0.01, momentum=0.1), epochs=1
+    )
     batches = [*run.order()]
     left = run.recorded(tmp_path / "history", gradients="fp32")
     History.open(left.folder).purge(batches[3][:2].tolist())

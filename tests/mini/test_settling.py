@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.optim import LBFGS, SGD
 from torch.utils.data import DataLoader
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 from expunge.algebra.noise import analytic_sigma
 from expunge.errors import BadSetting
 from expunge.recording import record
+from expunge.retracing.settling import Objective
 
 
 def optimum(run, kept):
@@ -117,3 +119,48 @@ def test_without_decay_there_is_no_certificate(logistic, tmp_path, told):
     outcome = run.recorded(tmp_path / "history", gradients="fp32").unlearned()
     assert told(outcome, "no certificate exists: not every parameter decays")
     assert "certificate" not in outcome.traces
+
+
+class Dropped(nn.Linear):
+    """Affine in use; in training, a few of its inputs are left out."""
+
+    def forward(self, x):
+        return super().forward(F.dropout(x, 0.02, self.training))
+
+
+class Counting(nn.Linear):
+    """Affine, with a buffer that holds something of everybody."""
+
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x):
+        if self.training:
+            self.seen += x.sum()
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("layer", [Dropped, Counting])
+def test_where_training_was_not_as_use_nothing_is_certain(logistic, layer, tmp_path, told):
+    run = replace(logistic.run, build=lambda: layer(5, 3).double(), epochs=2)
+    outcome = run.recorded(tmp_path / "history").unlearned()  # no gradient tells of it
+    assert told(outcome, "no certificate exists: training saw other data than these, or other")
+
+
+def test_polish_of_a_run_that_was_not_at_rest_is_told(logistic, tmp_path, told):
+    early = replace(logistic.run, epochs=2).recorded(tmp_path / "early", gradients="fp32")
+    assert told(early.unlearned(), "the run was not at rest: polish also closes what it left open")
+    assert not told(early.unlearned(polish=0), "the run was not at rest")
+    slow = replace(logistic.run, epochs=300, batch=110)
+    late = slow.recorded(tmp_path / "late", gradients="fp32", keep=20)
+    assert not told(late.unlearned(slow.many), "the run was not at rest")
+
+
+def test_a_window_that_leads_past_the_optimum_is_gone_back_from(logistic, apart, told, monkeypatch):
+    monkeypatch.setattr(Objective, "tail", lambda self, **_: 50 * torch.ones_like(self.place))
+    outcome = logistic.unlearned(polish=1)
+    assert told(outcome, "the window led too far: polish begins where the original stood")
+    kept = sorted(set(range(logistic.run.size)) - set(logistic.run.gone))
+    best = optimum(logistic.run, kept)
+    assert apart(outcome.after, best) < apart(logistic.model, best)

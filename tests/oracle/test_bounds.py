@@ -4,6 +4,7 @@ from math import log
 
 import pytest
 import torch
+from torch.optim import SGD
 
 from expunge.algebra import bounds
 from expunge.algebra.contraction import along_path, at_original, midpoint
@@ -53,12 +54,25 @@ def test_the_certificate_is_never_below_the_distance_to_the_optimum(problem):
         assert bounds.certificate(slope, problem.decay) >= (w - optimum).norm().item()
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
-def test_the_rate_is_the_spectral_radius_of_a_step(momentum):
+@pytest.mark.parametrize(
+    ("momentum", "dampening", "nesterov"),
+    [(0.0, 0.0, False), (0.5, 0.0, False), (0.9, 0.0, False), (0.9, 0.4, False), (0.8, 0.0, True)],
+)
+def test_the_rate_is_the_spectral_radius_of_torchs_own_step(momentum, dampening, nesterov):
+    lr, told = 0.3, {"momentum": momentum, "dampening": dampening, "nesterov": nesterov}
     for height in (0.02, 0.4, 1.5):
-        step = torch.tensor([[1 + momentum - 0.3 * height, -momentum], [1.0, 0.0]]).double()
-        radius = torch.linalg.eigvals(step).abs().max().item()
-        assert bounds.rate(0.3, curvature=height, momentum=momentum) == pytest.approx(radius)
+        columns = []
+        for place, velocity in ((1.0, 0.0), (0.0, 1.0)):
+            x = torch.tensor([place], dtype=torch.double, requires_grad=True)
+            optimizer = SGD([x], lr=lr, **told)
+            if momentum:
+                optimizer.state[x]["momentum_buffer"] = torch.tensor([velocity]).double()
+            x.grad = height * x.detach()
+            optimizer.step()
+            after = optimizer.state[x].get("momentum_buffer")
+            columns.append([x.item(), after.item() if momentum else 0.0])
+        radius = torch.linalg.eigvals(torch.tensor(columns).double()).abs().max().item()
+        assert bounds.rate(lr, curvature=height, **told) == pytest.approx(radius)
 
 
 def test_the_window_is_the_shortest_that_the_bound_allows():

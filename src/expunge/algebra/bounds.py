@@ -14,14 +14,19 @@ def reach(*, share: float, spread: float, curvature: float) -> float:
     return share * spread / curvature
 
 
-def rate(lr: float, *, curvature: float, momentum: float = 0.0) -> float:
+def rate(
+    lr: float, *, curvature: float, momentum: float = 0.0, dampening: float = 0.0,
+    nesterov: bool = False,
+) -> float:  # fmt: skip
     """What is left of a difference after one step, along a direction of this curvature.
 
     With momentum it is the spectral radius of the step, which holds on average over many of them.
     """
-    middle = 1 + momentum - lr * curvature
-    apart = middle**2 - 4 * momentum
-    return sqrt(momentum) if apart < 0 else (abs(middle) + sqrt(apart)) / 2
+    pull = lr * curvature * (1 - dampening)
+    trace = 1 + momentum - pull * (1 + nesterov * momentum)
+    det = momentum * (1 - nesterov * pull)
+    apart = trace**2 - 4 * det
+    return sqrt(det) if apart < 0 else (abs(trace) + sqrt(apart)) / 2
 
 
 def left(rates: Sequence[float], reach: float) -> float:

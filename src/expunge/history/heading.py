@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,7 @@ from expunge.storing import read_json, write_json
 
 NAME = "history.json"
 KIND = "history"
+CHANGED = "changed"  # instead of a digest: nobody has the model that the last step made
 
 Gradients = Literal["none", "bf16", "fp32"]
 Kind = Literal["sgd", "adamw"]
@@ -57,6 +58,8 @@ class Header:
     fresh: bool  # the optimizer had made no step before the first that was recorded
     run: str = ""  # what makes the run; empty: nobody will go on with it
     ended: str | None = None  # digest of the weights at the end; None: not known
+    beside: tuple[str, ...] = ()  # what the run did that no history holds: augment, penalty
+    token: str = ""  # of the tape that writes it; empty: none does
 
     @property
     def dtype(self) -> torch.dtype:
@@ -81,14 +84,28 @@ class Header:
                 f"{folder} holds no history",
                 hint="check the path, or record one with `expunge.record` or Fit(record=...).",
             )
-        body = read_json(folder / NAME, KIND)
+        body = {"beside": (), "token": ""} | read_json(folder / NAME, KIND)
         try:
             fields = {name: body[name] for name in cls.__dataclass_fields__}
-            return cls(**fields | {"layout": _layout(body["layout"])})
-        except (KeyError, TypeError) as why:
+            made = {"layout": _layout(body["layout"]), "beside": tuple(body["beside"])}
+            header = cls(**fields | made)
+            header._check()
+        except (KeyError, TypeError, ValueError) as why:
             raise CannotRead(f"{folder / NAME} is not whole: {why}", hint="record again.") from why
+        return header
+
+    def _check(self) -> None:
+        """Refuse what somebody changed by hand."""
+        if self.optimizer not in get_args(Kind) or self.gradients not in get_args(Gradients):
+            raise ValueError(f"optimizer {self.optimizer!r}, gradients {self.gradients!r}")
+        if type(self.size) is not int or self.size < 0:
+            raise ValueError(f"size {self.size!r}")
+        if len(self.layout.names) != len(self.layout.shapes):
+            raise ValueError("names and shapes are not as many")
 
 
 def _layout(body: Mapping[str, list[list[str]]] | Mapping[str, list[list[int]]]) -> Layout:
     groups, shapes = (tuple(tuple(each) for each in body[key]) for key in ("groups", "shapes"))
+    if not all(type(size) is int for shape in shapes for size in shape):
+        raise ValueError(f"shapes {shapes}")
     return Layout(groups, shapes)  # type: ignore[arg-type]

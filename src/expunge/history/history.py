@@ -65,7 +65,11 @@ class Start:
             raise CannotRead(f"{segment.start} is not the start of a history", hint="record again.")
         mark = "model."
         model = {k.removeprefix(mark): v for k, v in tensors.items() if k.startswith(mark)}
-        state = {"state": state_of(tensors), "param_groups": groups_of(meta["groups"])}
+        try:
+            groups = groups_of(meta["groups"])
+        except (TypeError, ValueError) as why:
+            raise CannotRead(f"{segment.start}: {why}", hint="record again.") from why
+        state = {"state": state_of(tensors), "param_groups": groups}
         return cls(segment.number, model, state)
 
 
@@ -132,8 +136,19 @@ class History:
         """Digest of the model's state dict when the tape was closed.
 
         None where that is not known: the run was killed, the disk was full, samples were purged.
+        "changed" where it was changed after the last step, and nobody has what that step made.
         """
         return self._header.ended
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """What the run did that no history holds, if it told: ``augment``, ``penalty``."""
+        return self._header.beside
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The parameters that the optimizer moved, by name."""
+        return dict(zip(self._header.layout.names, self._header.layout.shapes, strict=True))
 
     @property
     def starts(self) -> tuple[int, ...]:
@@ -147,7 +162,15 @@ class History:
                 f"history {self.folder} keeps no model before step {number}",
                 hint=f"it keeps one before each of {list(self.starts)}.",
             )
-        return Start.load(Segment(self.folder, number))
+        found = Start.load(Segment(self.folder, number))
+        if [len(group["params"]) for group in found.optimizer["param_groups"]] != [
+            len(group) for group in self.groups
+        ]:
+            raise CannotRead(
+                f"history {self.folder} has other groups than the optimizer before step {number}",
+                hint="record again.",
+            )
+        return found
 
     @property
     def bytes(self) -> int:

@@ -55,7 +55,8 @@ def scrub(
     clean = [chapter.segment for chapter in kept if chapter.segment.number <= limit]
     replaced = 0 if start is None else _replace(first, start)
     told = Purged(len(seen), _gradients(header, kept, limit), len(kept) - len(clean) + replaced)
-    replace(header, ended=None if seen or replaced else header.ended).save(folder)
+    ended = None if seen or replaced else header.ended
+    replace(header, ended=ended, token="").save(folder)
     _remove_others(folder, clean)
     _cut_gradients(header, clean, first.number + len(packed), limit)
     _rewrite_steps(clean, packed, gone)

@@ -5,7 +5,6 @@ many as were asked for can be read, and at most one segment more. A process that
 every step that was appended.
 """
 
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from io import FileIO
@@ -21,7 +20,6 @@ from expunge.history.heading import Header
 from expunge.history.history import save_start
 from expunge.history.records import Record, framed
 from expunge.history.segments import Segment, chapters, erase, segments
-from expunge.storing import digest_tensors
 
 
 class Reel:
@@ -49,6 +47,7 @@ class Reel:
     def begin(self, number: int, model: nn.Module, optimizer: Optimizer) -> None:
         """Begin a segment with the model before a step."""
         self._files.close()
+        self._check_own()
         segment = Segment(self._folder, number)
         segment.remove()
         save_start(segment, model, optimizer)
@@ -72,13 +71,22 @@ class Reel:
         _pour(self._steps, memoryview(framed(record)))
         self._count += 1
         while len(self._starts) > 1 and self.number - self._starts[1] >= self._keep:
+            self._check_own()
             Segment(self._folder, self._starts.pop(0)).remove()
 
-    def end(self, model: Mapping[str, Tensor] | None) -> None:
+    def end(self, digest: str | None) -> None:
         """Close the files; say what the model became, if the last step is among them."""
         self._files.close()
-        if model is not None:
-            replace(self._header, ended=digest_tensors(model)).save(self._folder)
+        if digest is not None:
+            self._check_own()
+            replace(self._header, ended=digest, token="").save(self._folder)
+
+    def _check_own(self) -> None:
+        """Leave the folder to another tape that has begun to write there."""
+        if Header.read(self._folder).token != self._header.token:
+            raise CannotWrite(
+                f"another run records into {self._folder} now", hint="name a folder for each run."
+            )
 
 
 def wound(folder: Path, header: Header, lengths: tuple[int, int], first: int) -> Reel:
@@ -90,8 +98,10 @@ def wound(folder: Path, header: Header, lengths: tuple[int, int], first: int) ->
 
 def check_free(folder: Path) -> None:
     """Refuse a folder that holds anything but a history of ours."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not folder.exists():
         return
+    if folder.is_dir() and all(path.name.endswith(".partial") for path in folder.iterdir()):
+        return  # nothing, or what a process that was killed left half-written
     try:
         Header.read(folder)
     except (CannotRead, OSError) as why:
@@ -107,13 +117,13 @@ def _continued(folder: Path, header: Header, first: int) -> Header | None:
         old, kept = Header.read(folder), chapters(folder)
     except CannotRead:
         return None
-    same = replace(old, ended=None, fresh=header.fresh) == header
+    same = replace(old, ended=None, fresh=header.fresh, token=header.token) == header
     if not header.run or not same or not kept[0].segment.number < first <= kept[-1].end:
         return None
     for segment in segments(folder):
         if segment.number >= first or segment < kept[0].segment:
             segment.remove()
-    return replace(old, ended=None)
+    return replace(old, ended=None, token=header.token)
 
 
 def _anew(folder: Path, header: Header) -> Header:

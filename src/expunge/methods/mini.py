@@ -26,8 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD
 
 from expunge.batching import Batches
@@ -35,14 +34,15 @@ from expunge.errors import BadSetting, HistoryDoesNotFit
 from expunge.history import History
 from expunge.method import Case, Method, learning
 from expunge.recording import record
-from expunge.retracing.belonging import check_data, check_model, check_request
+from expunge.retracing.belonging import check_data, check_model, check_request, check_rules
+from expunge.retracing.certainty import Certainty
 from expunge.retracing.deciding import chosen, needed
 from expunge.retracing.hiding import Promise
 from expunge.retracing.path import Ordered, Window
 from expunge.retracing.propagating import Road, Way, carry, spoken
-from expunge.retracing.renewing import live, renew
+from expunge.retracing.renewing import live, renew, steady
 from expunge.retracing.replaying import Precision, Replay, absent
-from expunge.retracing.settling import Objective, affine, unmet
+from expunge.retracing.settling import Objective, affine, unmet, wavers
 from expunge.retracing.sharing import shared
 from expunge.splitting import Part
 from expunge.tasks import Batch
@@ -121,7 +121,10 @@ class Mini(Method):
                 optimizer.zero_grad()
                 case.task.loss(trained, batch).mean().backward()
                 optimizer.step()
-            trained.load_state_dict(state)  # as if the run had ended there
+            for name, parameter in trained.named_parameters():
+                parameter.data.copy_(state[name])  # unseen by torch, as if the run had ended there
+            for name, buffer in trained.named_buffers():
+                buffer.copy_(state[name])
         return cls(folder / "history")
 
 
@@ -135,10 +138,8 @@ class _Run:
     case: Case
     ordered: Ordered
     convex: bool
-    unsure: str  # why there is no certificate; empty: there is one
     objective: Objective
-    before: float | None  # the certificate of doing nothing
-    end: Float[Tensor, " k"]  # where the original stands
+    certain: Certainty
 
     @classmethod
     def begun(cls, how: Mini, history: History, model: nn.Module, case: Case) -> "_Run":
@@ -146,17 +147,18 @@ class _Run:
         check_data(history, case)
         first = history.start(history.starts[0])
         check_model(history, first, model)
+        check_rules(history, augmented=how.augment is not None)
         ordered = Ordered.of(history, model)
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in ordered.names)
         convex = affine(model, case, ordered) if how.convex is None else how.convex
-        follows = how.augment is None and not live(model, first.model)
+        plain = steady(model, first.model) and not wavers(model, case)
+        follows = how.augment is None and plain
         unsure = unmet(history, case, convex=convex, follows=follows)
         objective = Objective.of(history, model, case, ordered, sure=not unsure)
         objective = replace(objective, subsample=how.subsample, rounds=how.rounds)
-        before = objective.certified()
-        end = ordered.place(model)
-        return cls(how, history, model, case, ordered, convex, unsure, objective, before, end)
+        certain = Certainty.of(objective, unsure)
+        return cls(how, history, model, case, ordered, convex, objective, certain)
 
     def take(self) -> None:
         """Decide how to take which steps, and take them."""
@@ -188,7 +190,9 @@ class _Run:
 
     def _check_promise(self) -> None:
         learnt = len([*self.model.parameters()]) == len(self.ordered.names)
-        why = self.unsure or ("" if learnt else "some parameters were not trained in the history")
+        why = self.certain.unsure or (
+            "" if learnt else "some parameters were not trained in the history"
+        )
         if why and self.how.epsilon is not None:
             raise BadSetting(f"epsilon can promise nothing: {why}", hint="leave it out.")
 
@@ -196,8 +200,8 @@ class _Run:
         mode, history = self.how.mode, self.history
         if mode == "auto":
             share = len(self.case.forget.part) / history.size
-            certain = self.before is not None
-            mode, why = chosen(history, share=share, convex=self.convex, certain=certain)
+            sure = self.certain.before is not None
+            mode, why = chosen(history, share=share, convex=self.convex, certain=sure)
             self.case.report.note(f"mode {mode}: {why}")
         if mode != "replay" and history.optimizer == "adamw":
             raise BadSetting(f"mode={mode} cannot follow AdamW", hint='use mode="replay".')
@@ -212,9 +216,9 @@ class _Run:
                 hint="use a shorter window, or record with a larger keep.",
             )
         least, enough = self.objective.least, None
-        if self.before and least:
-            radius = self.how.radius
-            share = radius / self.before if radius else self.how.tolerance
+        before, radius = self.certain.before, self.how.radius
+        if before and least:
+            share = radius / before if radius else self.how.tolerance
             enough = needed(self.history, curvature=least, share=share)
         count = asked or enough or kept
         return count, enough is not None and count >= enough
@@ -229,18 +233,10 @@ class _Run:
             return mode in ("linear", "delta") and self.convex and not enough
         return self.how.tail
 
-    def _goal(self) -> float:
-        """The certificate to reach here, such that what is left is at most so much of the way."""
-        share = self.how.tolerance / (1 + self.how.tolerance)
-        return self.how.radius or share * self._moved()
-
-    def _moved(self) -> float:
-        return float((self.ordered.place(self.model) - self.end).norm())
-
     def _tell(self, window: Window, *, enough: bool) -> None:
         count, end = len(window.inside), window.steps[-1].number + 1
         why = "no bound says how many are needed"
-        if not self.unsure:
+        if not self.certain.unsure:
             why = "as many as the bound asks" if enough else "the bound asks for more"
         if self.how.window is not None:
             why = "as was set" if count == self.how.window else "where a start was kept"
@@ -256,7 +252,7 @@ class _Run:
         if not replay.compare(window, self.ordered):
             self._doubt("the task's loss was not compared with the one that was trained")
         found = replay.run(window.inside)
-        self.case.report.trace("displacement", window.steps[-1].number, self._moved())
+        self.case.report.trace("displacement", window.steps[-1].number, self.certain.moved())
         self.objective.tally["gradients"] += found["gradients"]
         if found["skipped"]:
             self.case.report.note(f"{found['skipped']} steps were left out: too little stays")
@@ -267,34 +263,23 @@ class _Run:
         self.case.report.note(why)
         if self.how.epsilon is not None:
             raise BadSetting(f"epsilon can promise nothing: {why}", hint='use mode="linear".')
-        self.unsure, self.before = self.unsure or why, None
+        self.certain.lose(why)
 
     def _follow(self, road: Road, window: Window, *, tail: bool) -> None:
         norms = live(self.model, window.start.model)
         share = self.how.workers > 1 and road.way not in ("delta", "none")
         crew = shared(road, window, self.how.workers) if share else nullcontext()
         with crew as pushes:
-            rough = self.before is not None and self.how.polish > 0
+            rough = self.certain.before is not None and self.how.polish > 0
             before = partial(self.objective.tail, rough=rough) if tail else None
             factor = carry(road, window, tail=before, pushes=pushes)
         self.case.report.note(spoken(road.way, factor, tail=tail))
         renew(self.model, norms, self.case.retain, self.case.task)
 
     def _settle(self) -> None:
-        report = self.case.report
-        if self.before is None:
-            report.note(f"no certificate exists: {self.unsure}")
-            return
-        steps = 0 if self.how.mode == "none" else self.how.polish  # a warning is not to be mended
-        report.trace("certificate", 0, self.before)
-        reached, moved = self.objective.settle(steps, self._goal), self._moved()
-        goal, most = self._goal(), min(moved + reached, self.before)
-        report.note(
-            f"the retrained optimum is at most {reached:.3g} away; "
-            f"it was {max(moved - reached, 0.0):.3g} to {most:.3g} away before"
-        )
-        if reached > goal:
-            report.note(f"polish ended before it reached a certificate of {goal:.3g}")
-        if self.how.epsilon is not None:
-            promise = Promise(goal, self.how.epsilon, self.how.delta)
-            report.note(promise.hide(self.ordered, self.model, kept=reached <= goal))
+        how = self.how
+        steps = 0 if how.mode == "none" else how.polish  # a warning is not to be mended
+        reached = self.certain.settle(steps, how.tolerance, how.radius)
+        if how.epsilon is not None and how.radius is not None:
+            promise = Promise(how.radius, how.epsilon, how.delta)
+            self.case.report.note(promise.hide(self.ordered, self.model, kept=reached))

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.nn.parameter import is_lazy
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from expunge.errors import HistoryDoesNotFit
@@ -51,7 +52,17 @@ def layout_of(model: nn.Module, optimizer: Optimizer) -> Layout:
 
 
 def check_followable(model: nn.Module) -> None:
-    """Refuse sparse gradients, and samples that other processes see."""
+    """Refuse what cannot be kept, sparse gradients, and samples that other processes see."""
+    if any(is_lazy(parameter) for parameter in model.parameters()):
+        raise HistoryDoesNotFit(
+            "the model has parameters without a shape yet", hint="pass one batch through it first."
+        )
+    odd = [name for name, value in model.state_dict().items() if not isinstance(value, Tensor)]
+    if odd:
+        raise HistoryDoesNotFit(
+            f"{odd[0]!r} of the model's state is no tensor, and cannot be kept",
+            hint="let get_extra_state return a tensor, or leave it out of the state dict.",
+        )
     if any(getattr(module, "sparse", False) is True for module in model.modules()):
         raise HistoryDoesNotFit(
             "an embedding of the model has sparse gradients", hint="build it with sparse=False."
@@ -63,6 +74,12 @@ def check_followable(model: nn.Module) -> None:
                 f"the model learns from what {count} processes read, and a tape hears but one",
                 hint="record a run of a single process.",
             )
+
+
+def new(optimizer: Optimizer) -> bool:
+    """Whether it has made no step yet, which plain SGD does not tell."""
+    groups = optimizer.param_groups
+    return not optimizer.state and all(g.get("momentum") or "betas" in g for g in groups)
 
 
 def check_same(layout: Layout, optimizer: Optimizer) -> None:

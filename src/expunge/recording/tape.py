@@ -7,6 +7,7 @@ that were clipped or changed by hand are recorded as such, and a loader's own ra
 cannot be repeated from a history.
 """
 
+import secrets
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,7 +23,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from expunge.errors import BadSetting, CannotRead, CannotWrite, HistoryDoesNotFit, MissingInput
 from expunge.history import History
-from expunge.history.heading import Gradients, Header
+from expunge.history.heading import CHANGED, Gradients, Header
 from expunge.history.records import Record
 from expunge.history.winding import Reel, check_free, wound
 from expunge.recording.accumulating import Passes
@@ -33,10 +34,12 @@ from expunge.recording.following import (
     kind_of,
     layout_of,
     moved_by,
+    new,
     settings_of,
     skips,
 )
 from expunge.recording.watching import Watched
+from expunge.storing import digest_tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +120,21 @@ class Tape:
         *,
         first: int = 0,
         run: str = "",
+        beside: tuple[str, ...] = (),
     ) -> None:
         """Prepare to record; nothing is written before the first batch is read.
 
         ``first`` is the number of the first step, and ``run`` what makes the run: where both are
-        given and the folder holds the steps before, recording goes on there.
+        given and the folder holds the steps before, recording goes on there. ``beside`` names what
+        the run does that no history holds.
         """
         self._model = getattr(model, "_orig_mod", model)  # names are those before torch.compile
         self._optimizer, self._recording = optimizer, recording
-        self._first, self._run = first, run
+        self._first, self._run, self._odd = first, run, beside
         self._folder = Path(recording.to)
         self._hooks = ExitStack()
-        self._running = False
+        self._running, self._used = False, False
+        self._touched = 0  # how often parameters were written to, as torch counts
         self._watched: dict[int, Watched] = {}  # by the id of what they read, which they hold
         self._reel: Reel | None = None
         self._rng: Tensor | None = None
@@ -136,11 +142,14 @@ class Tape:
         self._stopped: str | None = None
 
     def __enter__(self) -> "Tape":  # noqa: PYI034 - run-time checks refuse Self
-        kind, layout = kind_of(self._optimizer), layout_of(self._model, self._optimizer)
+        if self._used:
+            raise MissingInput(
+                "a tape follows one run, and this one has", hint="call expunge.record again."
+            )
+        self._used = True
         check_followable(self._model)
         check_free(self._folder)
-        fresh, kept = not self._optimizer.state, self._recording.gradients
-        self._header = Header(kind, layout, 0, kept, fresh, self._run)
+        self._header = self._headed()
         self._parameters = moved_by(self._optimizer)
         self._passes = Passes(self._parameters)
         self._hook()
@@ -152,7 +161,7 @@ class Tape:
         self._running = False
         if self._reel is not None:
             with self._going_on():
-                self._reel.end(None if self._stopped else self._model.state_dict())
+                self._reel.end(None if self._stopped else self._ended())
 
     def watch(self, batches: Any) -> Watched:
         """The batches of a DataLoader, or of `Batches`; the loader itself is left as it is.
@@ -185,6 +194,26 @@ class Tape:
         share = seen.double().mean().item()
         return Summary(len(found.steps), found.bytes, share, self._stopped)
 
+    def _headed(self) -> Header:
+        kind, layout = kind_of(self._optimizer), layout_of(self._model, self._optimizer)
+        fresh, kept = new(self._optimizer), self._recording.gradients
+        token = secrets.token_hex(8)
+        return Header(kind, layout, 0, kept, fresh, run=self._run, beside=self._odd, token=token)
+
+    def _ended(self) -> str:
+        """What tells the trained model from others: nothing does, if it was changed since."""
+        if self._writes() == self._touched:
+            return digest_tensors(self._model.state_dict())
+        warnings.warn(
+            "weights were changed after the last step: load others once the tape is closed",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        return CHANGED
+
+    def _writes(self) -> int:
+        return sum(parameter._version for parameter in self._parameters)  # noqa: SLF001
+
     def _hook(self) -> None:
         hooks = [
             self._optimizer.register_step_pre_hook(self._before),
@@ -205,6 +234,7 @@ class Tape:
     def _begun(self) -> Reel:
         (data, *_) = (watched.data for watched in self._watched.values())
         header = replace(self._header, size=len(data))
+        self._touched = self._writes()
         reel = wound(self._folder, header, self._recording.lengths, self._first)
         reel.begin(self._first, self._model, self._optimizer)
         return reel
@@ -238,6 +268,7 @@ class Tape:
 
     def _after(self, *_step: Any) -> None:
         made, self._pending = self._pending, None
+        self._touched = self._writes()
         if made is None or self._stopped or self._reel is None:
             return
         with self._going_on():

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from expunge.errors import HistoryDoesNotFit
 from expunge.history import History, Start
+from expunge.history.heading import CHANGED
 from expunge.method import Case
 from expunge.retracing.path import Window
 from expunge.storing import digest_tensors
@@ -26,16 +27,38 @@ def check_model(history: History, start: Start, model: nn.Module) -> None:
     """Refuse a history of another model: by its shapes, and by the weights that it ended with."""
     recorded, present = _shapes(start.model), _shapes(model.state_dict())
     if recorded != present:
-        odd = min(name for name, _ in recorded.items() ^ present.items())
+        differ = min(name for name, _ in recorded.items() ^ present.items())
         raise HistoryDoesNotFit(
             f"history {history.folder} recorded {_told(recorded)}, the model has {_told(present)}; "
-            f"they differ in {odd!r}",
-            hint=_AGAIN,
+            f"they differ in {differ!r}",
+            hint=_unwrapped(model),
+        )
+    learnt = _shapes(dict(model.named_parameters()))
+    odd = [name for name, shape in history.shapes.items() if learnt.get(name) != shape]
+    if odd:
+        raise HistoryDoesNotFit(
+            f"history {history.folder} recorded {odd[0]!r} of {history.shapes[odd[0]]}, "
+            f"the model has {learnt.get(odd[0], 'none')}",
+            hint=_unwrapped(model),
+        )
+    if history.ended == CHANGED:
+        raise HistoryDoesNotFit(
+            f"weights were changed after the last step that history {history.folder} recorded",
+            hint="record again, and load other weights only after the tape is closed.",
         )
     if history.ended not in (None, digest_tensors(model.state_dict())):
         raise HistoryDoesNotFit(
             f"the model has other weights than those that history {history.folder} ended with",
             hint="pass the model as it was when the tape was closed, before anything changed it.",
+        )
+
+
+def check_rules(history: History, *, augmented: bool) -> None:
+    """Refuse to go over steps again as if the data had been seen as they are."""
+    if "augment" in history.beside and not augmented:
+        raise HistoryDoesNotFit(
+            f"the run of history {history.folder} was trained with augmentation",
+            hint="pass the same function: Mini(..., augment=...).",
         )
 
 
@@ -106,6 +129,13 @@ def check_end(ended: Float[Tensor, " k"], begun: Float[Tensor, " k"], model: Ten
         f"the recorded steps end {apart:.3g} from the model, on a path of {far:.3g}",
         hint="pass the model as it was after the last recorded step.",
     )
+
+
+def _unwrapped(model: nn.Module) -> str:
+    for mark, inner in (("_orig_mod.", "model._orig_mod"), ("module.", "model.module")):
+        if any(name.startswith(mark) for name, _ in model.named_parameters()):
+            return f"pass the model inside the wrapper: {inner}."
+    return _AGAIN
 
 
 def _shapes(tensors: Mapping[str, object]) -> dict[str, tuple[int, ...]]:

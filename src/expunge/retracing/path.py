@@ -125,13 +125,15 @@ class Ordered:
 
 def rates(history: History, curvature: float) -> list[float]:
     """What every recorded step leaves of a difference, along a direction of this curvature."""
-    return [
-        max(
-            bounds.rate(group["lr"], curvature=curvature, momentum=group["momentum"])
-            for group in step.settings
-        )
-        for step in history.steps
-    ]
+    return [max(_rate(group, curvature) for group in step.settings) for step in history.steps]
+
+
+def _rate(group: Mapping[str, float], curvature: float) -> float:
+    momentum = group["momentum"]
+    return bounds.rate(
+        group["lr"], curvature=curvature, momentum=momentum, nesterov=bool(group["nesterov"]),
+        dampening=group["dampening"] if momentum else 0.0,
+    )  # fmt: skip
 
 
 def retrace(window: Window, ordered: Ordered, like: Float[Tensor, " k"]) -> Iterator[Passed]:

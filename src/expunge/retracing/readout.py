@@ -5,8 +5,9 @@ products with the curvature, are products of matrices. A guess at the inverse cu
 them, from which conjugate gradients need a few rounds where they would need a hundred.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 from torch.autograd import grad
 from torch.nn import functional as F
 
-from expunge.algebra import kronecker
+from expunge.algebra import kronecker, lengths
+from expunge.algebra.contraction import Scale
 from expunge.algebra.curvature import Product
 from expunge.errors import ExpungeError
 from expunge.method import Case
@@ -22,10 +24,10 @@ from expunge.retracing.path import Ordered
 from expunge.stepping import Saying
 from expunge.tasks import Batch, Classification, MultiLabel, Regression, Task
 
-_PASS = 2**19  # numbers of one product of matrices: they stay in the processor's cache
+_PASS = 2**20  # numbers of one product of matrices: they stay in the processor's cache
 _WIDEST = 2048  # inputs of a layer whose moments are decomposed; beyond, that takes seconds
-_SOME = 2**23  # numbers behind the guess
 _MOST = 2**29  # numbers to hold
+_FEW = 8  # pages behind guesses
 _SAME = 1e-4  # of the largest logit: other kernels round otherwise
 
 Vector = Float[Tensor, " k"]
@@ -33,45 +35,59 @@ Weights = Float[Tensor, "c d"]
 Rows = Float[Tensor, "_ d"]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Page:
+    """What the layer reads of some samples, and a batch that knows their labels."""
+
+    rows: Rows  # with a last column of ones for the bias, if any
+    batch: Batch  # without inputs
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def said(self, w: Weights) -> Float[Tensor, "_ c"]:
+        """What weights make of the rows; this way round is faster."""
+        return (w @ self.rows.to(w).mT).mT
+
+
 @dataclass(frozen=True, eq=False)
 class Readout:
-    """A linear layer, what it reads of some samples, and a batch that knows their labels."""
+    """A linear layer, and pages of what it reads of some samples, in random order.
+
+    Every page is turned once for a gradient or a product: what it takes is to read them all.
+    """
 
     model: nn.Module
     layer: nn.Linear
     ordered: Ordered
     task: Task
-    rows: tuple[Rows, ...]  # in chunks, with a last column of ones for the bias, if any
-    batch: Batch  # of all samples, without inputs
+    pages: tuple[Page, ...]
 
     @classmethod
     def of(
         cls, model: nn.Module, case: Case, ordered: Ordered, ids: Int[Tensor, " n"]
     ) -> "Readout | None":
         """Read the samples; None for any other model, or for too many numbers."""
-        layer, rows, batches = _layer(model, ordered), [], []
+        layer, pages = _layer(model, ordered), []
         if layer is None or layer.in_features > _WIDEST or len(ids) * layer.in_features > _MOST:
             return None
-        for some in ids.sort().values.split(max(1, _PASS // layer.in_features)):
-            batch = case.retain.take(some)
-            read = _read(model, layer, case.task, batch)
-            if read is None:
+        order = torch.randperm(len(ids))  # so that the first pages are like all
+        for some in ids[order].split(max(1, _PASS // layer.in_features)):
+            page = _read(model, layer, case.task, case.retain.take(some))
+            if page is None:
                 return None
-            rows.append(read)
-            batches.append(_bare(case.task, batch, read))
-        if any(batch is None for batch in batches):
-            return None
-        return cls(model, layer, ordered, case.task, tuple(rows), reduce(case.task.join, batches))
+            pages.append(page)
+        return cls(model, layer, ordered, case.task, tuple(pages))
 
     @property
     def count(self) -> int:
         """How many samples were read."""
-        return sum(map(len, self.rows))
+        return sum(map(len, self.pages))
 
     def gradient(self) -> Vector:
         """The gradient of the mean loss, in double precision."""
         w = self._weights.double()  # a certificate must not rest on roundings
-        return self._summed(self._slope(w)[1], w)
+        return self._pulled(w, (self._slope(page, w)[1] for page in self.pages))
 
     def bend(self, *, rough: bool, ridge: float) -> tuple[Product, Product]:
         """What multiplies by the curvature here, and by nearly its inverse with a ridge.
@@ -79,42 +95,56 @@ class Readout:
         Roughly is in fp32.
         """
         w = self._weights.float() if rough else self._weights
-        logits, slope = self._slope(w, twice=True)
-
-        def bent(shift: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
-            return grad(slope, logits, shift, retain_graph=True)[0]
-
-        units = torch.eye(len(w)).to(logits)
-        mean = torch.stack([bent(unit.expand_as(logits)).sum(0) for unit in units])
+        bends = [_bend(*self._slope(page, w, twice=True)) for page in self.pages]
+        few = bends[:_FEW]
+        units = torch.eye(len(w)).to(w)
+        mean = torch.stack([torch.cat([bent(unit) for bent in few]).sum(0) for unit in units])
+        mean *= self.count / sum(map(len, self.pages[:_FEW]))
         guess = kronecker.inverse(kronecker.spectrum(mean), self._moments, ridge)
-        return (
-            lambda v: self._summed(bent(self._said(self._matrix(v).to(w))), w).to(v),
-            lambda v: self._vector(guess(self._matrix(v))),
-        )
+
+        def product(v: Vector) -> Vector:
+            m, pairs = self._matrix(v).to(w), zip(bends, self.pages, strict=True)
+            return self._pulled(w, (bent(page.said(m)) for bent, page in pairs)).to(v)
+
+        return product, lambda v: self._vector(guess(self._matrix(v)))
+
+    def stride(self, step: Vector, slope: Vector, decay: Scale) -> Vector:
+        """The same step, each answer at the length of its own that leaves the least loss.
+
+        A class that leaves altogether has far to go, where Newton's method, which takes the loss
+        for a parabola, would go one logit at a time. A few samples tell how the loss bends on the
+        way; how it begins is known from all of them, by its ``slope``.
+        """
+        w, along = self._weights.double(), self._matrix(step).double()
+        pull = self._matrix(torch.as_tensor(decay).to(step).expand_as(step))
+        few = [(page.said(w), page.said(along), page.batch) for page in self.pages[:_FEW]]
+
+        def left(s: Float[Tensor, " c"]) -> Float[Tensor, ""]:
+            losses = [self.task.loss(Saying(z - s * change), batch) for z, change, batch in few]
+            return torch.cat(losses).mean() + (pull * (w - s[:, None] * along).square()).sum() / 2
+
+        begins = -(self._matrix(slope) * along).sum(1)
+        return self._vector(lengths.best(left, begins)[:, None] * along).to(step)
 
     @cached_property
     def _moments(self) -> kronecker.Spectrum:
-        rows = torch.cat([rows.float() for rows in self.rows[: _SOME // _PASS]])
+        rows = torch.cat([page.rows.float() for page in self.pages[:_FEW]])
         return kronecker.spectrum(rows.mT @ rows / len(rows))
 
     def _slope(
-        self, w: Weights, *, twice: bool = False
-    ) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n c"]]:
-        """Logits, and the gradient of the mean loss in them."""
+        self, page: Page, w: Weights, *, twice: bool = False
+    ) -> tuple[Float[Tensor, "_ c"], Float[Tensor, "_ c"]]:
+        """Logits of a page, and the gradient of its share of the mean loss in them."""
         with torch.enable_grad():
-            logits = self._said(w).requires_grad_()
-            loss = self.task.loss(Saying(logits), self.batch).mean()
+            logits = page.said(w).requires_grad_()
+            loss = self.task.loss(Saying(logits), page.batch).sum() / self.count
             return logits, grad(loss, logits, create_graph=twice)[0]
 
-    def _said(self, w: Weights) -> Float[Tensor, "n c"]:
-        """What weights make of the rows; this way round is faster."""
-        return torch.cat([w @ rows.to(w).mT for rows in self.rows], 1).mT
-
-    def _summed(self, slope: Float[Tensor, "n c"], w: Weights) -> Vector:
-        """A gradient in the logits as one in the weights."""
-        total, parts = torch.zeros_like(w), slope.detach().split([*map(len, self.rows)])
-        for part, rows in zip(parts, self.rows, strict=True):
-            total.addmm_(part.mT, rows.to(w))
+    def _pulled(self, w: Weights, slopes: Iterable[Float[Tensor, "_ c"]]) -> Vector:
+        """Gradients in the logits, page by page, as one in the weights."""
+        total = torch.zeros_like(w)
+        for slope, page in zip(slopes, self.pages, strict=True):
+            total.addmm_(slope.detach().mT, page.rows.to(w))
         return self._vector(total)
 
     @property
@@ -146,7 +176,7 @@ def _layer(model: nn.Module, ordered: Ordered) -> nn.Linear | None:
 
 
 @torch.no_grad()
-def _read(model: nn.Module, layer: nn.Linear, task: Task, batch: Batch) -> Rows | None:
+def _read(model: nn.Module, layer: nn.Linear, task: Task, batch: Batch) -> Page | None:
     """What the layer reads, if it is asked once and its outputs are the answers."""
     seen: list[tuple[Tensor, ...]] = []
     with layer.register_forward_pre_hook(lambda _, x: seen.append(x)):
@@ -156,9 +186,19 @@ def _read(model: nn.Module, layer: nn.Linear, task: Task, batch: Batch) -> Rows 
     rows = seen[0][0].flatten(1)
     if rows.shape != (len(logits), layer.in_features) or not _close(layer, rows, logits):
         return None
+    bare = _bare(task, batch, rows)
+    if bare is None:
+        return None
     coarse = rows.float()
     rows = coarse if torch.equal(coarse.to(rows), rows) else rows  # nothing is lost
-    return rows if layer.bias is None else F.pad(rows, (0, 1), value=1.0)
+    return Page(rows if layer.bias is None else F.pad(rows, (0, 1), value=1.0), bare)
+
+
+def _bend(
+    logits: Float[Tensor, "n c"], slope: Float[Tensor, "n c"]
+) -> Callable[[Tensor], Float[Tensor, "n c"]]:
+    """How the slope changes with a shift of the logits."""
+    return lambda shift: grad(slope, logits, shift.expand_as(logits), retain_graph=True)[0]
 
 
 def _close(layer: nn.Linear, rows: Float[Tensor, "n i"], logits: Float[Tensor, "n c"]) -> bool:

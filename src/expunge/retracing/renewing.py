@@ -3,7 +3,7 @@
 They are no parameters: no gradient takes out of them what the forget set put in.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -34,6 +34,16 @@ def live(model: nn.Module, before: Mapping[str, Tensor]) -> dict[str, Any]:
         for name, norm in norms(model).items()
         if not torch.equal(norm.running_mean.cpu(), before[f"{name}.running_mean"].cpu())
     }
+
+
+def steady(model: nn.Module, before: Mapping[str, Tensor]) -> bool:
+    """Whether every buffer is as it was: what training puts there, no gradient takes out."""
+    return all(torch.equal(value.cpu(), before[name].cpu()) for name, value in _kept(model))
+
+
+def _kept(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    state = model.state_dict()
+    return ((name, state[name]) for name, _ in model.named_buffers() if name in state)
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ may be that of some retained samples alone; gradients, and so the certificate, a
 
 from collections import Counter
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -27,6 +28,8 @@ from expunge.tasks import Classification, MultiLabel, Regression
 _DAMPING = 0.01  # where nothing decays
 _CLOSE, _ROUGH = 1e-8, 0.1  # residuals at which a tail, and a step to the optimum, are solved
 _FEWEST = 4096  # samples behind the curvature, where nobody says how many
+_PAST = 0.5  # of the slope along a step: so steep may it rise at its end
+_SEEN = 256  # samples that show whether a model answers in training as in use
 _LENGTHS = (1, 1 / 4, 1 / 16)  # of a step to the optimum; if all fail, rounding is what is left
 
 Vector = Float[Tensor, " k"]
@@ -56,21 +59,28 @@ class Objective:
 
     def certified(self) -> float | None:
         """The farthest that the retrained optimum can be; None where nothing is certain."""
-        return self._bound(self._slope()) if self.least else None
+        return self._bound(self._origin[1]) if self.least else None
+
+    def unrest(self) -> float:
+        """How steep everybody's loss is where the original stands, beside that of who stays."""
+        _, slope = self._origin
+        pull = self._mean(self._leaves) + self.decay * self.place
+        return float((self._share * pull + (1 - self._share) * slope).norm() / slope.norm())
 
     def tail(self, *, rough: bool = False) -> Vector:
         """What the forget set has moved a model at rest, all of its past counted.
 
         Roughly is enough where polish follows.
         """
-        leaves, stays = self._over(self.case.forget.part.indices), self._stays
-        share = leaves.count / (leaves.count + stays.count)
-        push = share * (self._mean(leaves) - self._mean(stays))
-        return self._solved(push, _ROUGH if rough else _CLOSE).to(self._place)
+        stays = self._stays
+        push = self._share * (self._mean(self._leaves) - self._mean(stays))
+        if not rough:
+            return self._solved(push, _CLOSE).to(self.place)
+        return -stays.stride(-self._solved(push, _ROUGH), -push, self.decay)
 
     def settle(self, steps: int, goal: Callable[[], float]) -> float:
         """Go towards the optimum until the certificate reaches the goal there; return it."""
-        slope, trace = self._slope(), self.case.report.trace
+        slope, trace = self._begun() if steps else self._slope(), self.case.report.trace
         trace("certificate", 1, self._bound(slope))
         for step in range(2, steps + 2):
             if self._bound(slope) <= goal():
@@ -82,24 +92,49 @@ class Objective:
             trace("certificate", step, self._bound(slope))
         return self._bound(slope)
 
+    def _begun(self) -> Vector:
+        """The gradient where steps begin: back at the original, if the window led past."""
+        there, slope = self._origin
+        begun, place = self._slope(), self.place
+        if not _past(there - place, slope, begun):
+            return begun
+        self.case.report.note("the window led too far: polish begins where the original stood")
+        self.ordered.put(self.model, there)
+        return slope
+
     def _descended(self, slope: Vector) -> Vector | None:
-        """The gradient after a step that shortens it; None, and no step, where none does."""
-        place, direction = self._place, self._solved(slope, _ROUGH)
+        """The gradient after a step that does not lead past; None, and no step, where all do."""
+        place = self.place
+        step = self._stays.stride(self._solved(slope, _ROUGH), slope, self.decay)
         for length in _LENGTHS:
-            self.ordered.put(self.model, place - length * direction)
+            self.ordered.put(self.model, place - length * step)
             there = self._slope()
-            if there.norm() < slope.norm():
+            if not _past(step, slope, there):
                 return there
         self.ordered.put(self.model, place)
         return None
 
+    @cached_property
+    def _origin(self) -> tuple[Vector, Vector]:
+        """Where the model stood when it was first asked, and the gradient there."""
+        return self.place.clone(), self._slope()
+
     @property
-    def _place(self) -> Vector:
+    def place(self) -> Vector:
+        """Where the model stands."""
         return self.ordered.place(self.model)
 
     @cached_property
     def _stays(self) -> Terrain:
         return self._over(self.case.retain.part.indices)
+
+    @cached_property
+    def _leaves(self) -> Terrain:
+        return self._over(self.case.forget.part.indices)
+
+    @property
+    def _share(self) -> float:
+        return self._leaves.count / (self._leaves.count + self._stays.count)
 
     def _over(self, ids: Int[Tensor, " n"]) -> Terrain:
         return terrain(self.model, self.case, self.ordered, ids)
@@ -108,7 +143,7 @@ class Objective:
         return certificate(float(slope.norm()), self.least) if self.least else torch.inf
 
     def _slope(self) -> Vector:
-        return self._mean(self._stays) + self.decay * self._place
+        return self._mean(self._stays) + self.decay * self.place
 
     def _mean(self, samples: Terrain) -> Vector:
         self.tally["gradients"] += samples.count
@@ -134,17 +169,24 @@ class Objective:
         return self._over(ids[torch.randperm(len(ids))[:count]])
 
 
+def _past(step: Vector, before: Vector, after: Vector) -> bool:
+    """Whether a step against the gradient leads far beyond where a convex loss is least."""
+    step = step.double()
+    return bool(-(after.double() @ step) > _PAST * (before.double() @ step))
+
+
 def unmet(history: History, case: Case, *, convex: bool, follows: bool) -> str:
     """Why there is no certificate; nothing, where there is one.
 
-    ``follows`` says that training saw the data as they are, and a model without statistics.
+    ``follows`` says that training saw data and answers as they are, and left buffers alone.
     """
     known = type(case.task) in (Classification, MultiLabel, Regression)
     conditions = {
         "the model is not convex in its parameters": convex and known,
         "the run's optimizer was not SGD": history.optimizer == "sgd",
         "not every parameter decays": min(_decays(history)) > 0,
-        "training saw other data than these, or normalised by batches": follows,
+        "training saw other data than these, or other answers, or changed buffers": follows,
+        "a penalty was added to the loss": "penalty" not in history.beside,
         "some parameters learned in some steps only": history.steady,
         "no gradient was kept that the loss could be compared with": (
             history.steps[-1].gradient() is not None
@@ -155,6 +197,15 @@ def unmet(history: History, case: Case, *, convex: bool, follows: bool) -> str:
 
 def _decays(history: History) -> list[float]:
     return [group["weight_decay"] for group in history.steps[-1].settings]
+
+
+@torch.no_grad()
+def wavers(model: nn.Module, case: Case) -> bool:
+    """Whether training saw other answers than are given in use: by dropout, noise or batches."""
+    batch = case.retain.take(case.retain.part.indices[:_SEEN])
+    with torch.random.fork_rng():
+        trains = case.task.answer(deepcopy(model).train(), batch).logits
+    return not torch.allclose(trains, case.task.answer(model, batch).logits)
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from expunge.algebra.contraction import Scale
 from expunge.algebra.curvature import Product
 from expunge.method import Case
 from expunge.retracing.path import Ordered
@@ -37,6 +38,10 @@ class Asked:
     def bend(self, *, rough: bool, ridge: float) -> tuple[Product, None]:  # noqa: ARG002
         """What multiplies by the curvature here; its inverse cannot be guessed."""
         return self.ground.product(self.model, self.ordered.block), None
+
+    def stride(self, step: Vector, slope: Vector, decay: Scale) -> Vector:  # noqa: ARG002
+        """The same step: other lengths would take passes to compare."""
+        return step
 
 
 Terrain = Readout | Asked
