@@ -3,7 +3,7 @@
 import io
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,30 +28,32 @@ class Images:
     labels: Int[Tensor, " n"]
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
+    known: Int[Tensor, "n k"] | None = None  # attributes, which a batch holds last; None: none
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        x, y = self.prepare(self.pictures[index : index + 1], self.labels[index : index + 1])
-        return x[0], y[0]
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        return tuple(rows[0] for rows in self.prepare(*(t[index][None] for t in self.tensors)))
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """One row a sample."""
-        return self.pictures, self.labels
+        columns = () if self.known is None else (self.known,)
+        return self.pictures, self.labels, *columns
 
-    def prepare(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def prepare(self, x: Tensor, y: Tensor, *known: Tensor) -> tuple[Tensor, ...]:
         """Turn stored rows into a batch."""
         mean, deviation = (
             torch.tensor(values, device=x.device).view(1, -1, 1, 1) * 255
             for values in (self.mean, self.deviation)
         )
-        return x.float().sub_(mean).div_(deviation), y
+        return x.float().sub_(mean).div_(deviation), y, *known
 
     def only(self, rows: Int[Tensor, " m"] | slice) -> "Images":
         """The same for some of the samples."""
-        return Images(self.pictures[rows], self.labels[rows], self.mean, self.deviation)
+        known = None if self.known is None else self.known[rows]
+        return replace(self, pictures=self.pictures[rows], labels=self.labels[rows], known=known)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ Real faces: for research only. The parts keep pictures of the same face together
 bins of about equal size. What nobody labelled is -1: race in three pictures, glasses in most.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -15,7 +14,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from expunge.fitting import Fit
-from expunge.problems.images import archive, decoded
+from expunge.problems.images import Images, archive, decoded
 from expunge.problems.networks import resnet18
 from expunge.problems.problem import Problem
 from expunge.recipe import Recipe
@@ -27,34 +26,6 @@ AGES = (0, 24, 30, 46)  # where each bin begins
 _CLASSES = {"gender": 2, "age": len(AGES), "race": 5}
 _MEAN, _DEVIATION = (0.60, 0.46, 0.39), (0.26, 0.23, 0.23)
 _LOOKED = 1  # glasses of a random pool; elsewhere they are those that a classifier suggested
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Faces:
-    """Faces at rest as bytes; a batch is normalised pictures, answers, and all that is known."""
-
-    pictures: UInt8[Tensor, "n c h w"]
-    labels: Int[Tensor, " n"]
-    known: Int[Tensor, "n k"]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        return tuple(rows[0] for rows in self.prepare(*(t[index][None] for t in self.tensors)))
-
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        """One row a sample."""
-        return self.pictures, self.labels, self.known
-
-    def prepare(self, x: Tensor, y: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Turn stored rows into a batch."""
-        mean, deviation = (
-            torch.tensor(values, device=x.device).view(1, -1, 1, 1) * 255
-            for values in (_MEAN, _DEVIATION)
-        )
-        return x.float().sub_(mean).div_(deviation), y, known
 
 
 def utkface(
@@ -74,10 +45,10 @@ def utkface(
     pictures = decoded(path, "x")
     labels = known[:, KNOWN.index(task)]
 
-    def faces(name: str) -> Faces:
+    def faces(name: str) -> Images:
         rows = torch.from_numpy(part == places[name]).logical_and(labels >= 0)
         at = rows.nonzero().flatten()
-        return Faces(shrunk(pictures[at], size), labels[at], known[at])
+        return Images(shrunk(pictures[at], size), labels[at], _MEAN, _DEVIATION, known[at])
 
     build = partial(resnet18, width=width, classes=_CLASSES[task])
     fit = Fit(epochs=epochs, lr=lr, schedule="onecycle")

@@ -1,6 +1,7 @@
 """Extended Yale B: 38 people, each photographed under some 64 lights; 96 by 84 pixels, grey.
 
-Real faces: for research only. Of every person 5 pictures validate, and what is left tests.
+Real faces: for research only. Of every person 5 pictures validate, and what is left tests. Where
+the light came from is known: from far left, left, the front, right or far right.
 """
 
 from functools import partial
@@ -16,10 +17,11 @@ from expunge.problems.images import Images, archive, decoded
 from expunge.problems.networks import small_cnn
 from expunge.problems.problem import Problem
 from expunge.recipe import Recipe
-from expunge.tasks import Classification
+from expunge.tasks import Batch, Classification
 
 HOME = "http://vision.ucsd.edu/content/extended-yale-face-database-b-b"
 PEOPLE = 38
+LIGHTS = (-60, -14, 15, 61)  # degrees of azimuth, where the next of five groups begins
 _VALIDATION = 5  # pictures of every person
 _MEAN, _DEVIATION = (0.26,), (0.24,)
 
@@ -36,20 +38,28 @@ def yaleb(
     path = archive(data, "yaleb/yaleb_96x84.npz", HOME)
     with np.load(path) as stored:
         people = torch.from_numpy(stored["y"]).long()
-    everybody = Images(decoded(path, "x"), people, _MEAN, _DEVIATION)
+        light = torch.from_numpy(np.searchsorted(LIGHTS, stored["azimuth"], side="right"))
+    known = light.long()[:, None]
+    everybody = Images(decoded(path, "x"), people, _MEAN, _DEVIATION, known)
     place, tests = _places(people), pictures + _VALIDATION
     build = partial(small_cnn, width=width, depth=4, classes=PEOPLE)
     return Problem(
         train=everybody.only((place < pictures).nonzero().flatten()),
         validation=everybody.only(((place >= pictures) & (place < tests)).nonzero().flatten()),
         test=everybody.only((place >= tests).nonzero().flatten()),
-        task=Classification(),
+        task=Classification(attributes={"light": light_of}),
         recipe=Recipe(
             build,
             Fit(epochs=epochs, lr=lr, batch=64, schedule="onecycle"),
             name=f"yaleb-cnn-{width}",
         ),
     )
+
+
+def light_of(batch: Batch) -> Tensor:
+    """Where the light came from, in groups from one side to the other."""
+    found: Tensor = batch[2][:, 0]
+    return found
 
 
 def _places(people: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
