@@ -47,7 +47,7 @@ from expunge.unlearning import seeded, warm
 
 STEPS, BATCH, LR, MOMENTUM = 5000, 2048, 0.03, 0.99
 SHORT = {"keep": 50, "every": 5}
-PACED = 100  # steps that the price of retraining is measured on
+PACED = 300  # steps that the price of retraining is measured on
 SHARES = (0.3, 0.5, 0.2, 0.1, 0.05, 0.01)
 CLASSES = (3, 8)  # of a skewed request: as many of these as there are, then others
 RESULTS = Path(__file__).parent / "results"
