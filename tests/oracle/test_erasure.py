@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.nn import functional as F
 
-from expunge.algebra.erasure import Map, Moments, columns, erase, project
+from expunge.algebra.erasure import Map, Moments, columns, erase, narrow, project
 from expunge.algebra.information import Prior
 
 N, D, K, C = 900, 7, 3, 2
@@ -36,9 +36,12 @@ def covariance(x, z):
     return (x - x.mean(0)).T @ (z - z.mean(0)) / len(x)
 
 
-def logistic(x, z):
-    rows = ((x - x.mean(0)) / x.std(0)).numpy()
-    fitted = LogisticRegression(C=1e6, tol=1e-10, max_iter=5000).fit(rows, z.numpy())
+def logistic(x, z, strength=1e6):
+    """What a probe pays that scales what it reads, and the largest of its weights."""
+    apart = x.double() - x.double().mean(0)
+    scale = apart.std(0)
+    rows = (apart / scale.where(scale > 1e-15 * x.abs().amax(0), 1.0)).numpy()
+    fitted = LogisticRegression(C=strength, tol=1e-10, max_iter=5000).fit(rows, z.numpy())
     told = torch.from_numpy(fitted.predict_log_proba(rows))
     return F.nll_loss(told, z).item(), abs(fitted.coef_).max()
 
@@ -207,22 +210,94 @@ def test_where_nothing_is_told_beyond_the_class_nothing_is_changed(way, fill):
     assert edit.bias.abs().max() < 1e-12
 
 
+def hard(x, z):
+    """Features as networks make them, each hard to erase from in its own way."""
+    generator = torch.Generator().manual_seed(4)
+    few = F.one_hot(torch.arange(N), N)[:, :5].sum(1, keepdim=True) * x[:, :1]
+    nearly = (8 + columns(z, K)[:, :2] + torch.randn(N, 2, generator=generator)).tanh()
+    return {
+        "as they come": x,
+        "units that never vary": torch.cat([x, torch.tensor([0, 0.3, -1e4]).expand(N, 3)], 1),
+        "units twice": torch.cat([x, x, x[:, :2].relu()], 1),
+        "sums of units": torch.cat([x, x[:, :2] - x[:, 2:4], x.mean(1, keepdim=True)], 1),
+        "units of all sizes": x * 10.0 ** torch.arange(-3, 4),
+        "units that tell the attribute and no more": torch.cat(
+            [x, columns(z, K), 0.1 + 0.7 * z[:, None]], 1
+        ),
+        "units that a few samples make vary": torch.cat([x, few], 1),
+        "units that saturate": torch.cat([x, nearly, (3 * nearly).tanh()], 1),
+        "units far from zero": x + 1e4,
+        "nothing that varies": torch.full((N, D), 0.1).double(),
+    }
+
+
+HARD = pytest.mark.parametrize("hardship", hard(*world()[:2]))
+PRECISE = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+
+
 @WAYS
-def test_features_that_never_vary_or_repeat_others_are_no_hindrance(way):
+@HARD
+@PRECISE
+def test_a_probe_that_scales_what_it_reads_finds_no_more_than_the_frequencies(way, hardship, dtype):
     x, z, _ = world()
-    wide = torch.cat([x, x[:, :2] - x[:, 2:4], torch.full((N, 1), 0.3)], 1)
-    edit = way(counted(wide, z))
-    assert covariance(edit(wide), columns(z, K)).abs().max() < 1e-10
-    assert edit.lost == K - 1
-    torch.testing.assert_close(edit(wide)[:, -1], wide[:, -1])
+    x = hard(x, z)[hardship].to(dtype)
+    edit = way(counted(x, z))
+    after, entropy = edit(x), Prior.of(z, z * 0, groups=K).entropy
+    assert after.dtype == dtype
+    assert edit.lost == (K - 1 if hardship != "nothing that varies" else 0)
+    assert logistic(after, z, strength=10.0)[0] > entropy - 1e-5
+    if edit.lost:
+        assert logistic(x, z, strength=10.0)[0] < entropy - 0.2
+
+
+@WAYS
+@HARD
+@PRECISE
+def test_inside_each_class_it_finds_none_either(way, hardship, dtype):
+    x, z, y = world()
+    x = hard(x, z)[hardship].to(dtype)
+    after = way(counted(x, z, y))(x)
+    for mine in (y == 0, y == 1):
+        entropy = Prior.of(z[mine], z[mine] * 0, groups=K).entropy
+        assert logistic(after[mine], z[mine], strength=10.0)[0] > entropy - 1e-5
+
+
+@WAYS
+def test_what_never_varies_is_the_same_for_everybody_to_the_last_digit(way):
+    x, z, y = world()
+    still = torch.tensor([0, 0.1, -1e4, 1e-30]).double()
+    after = way(counted(torch.cat([x, still.expand(N, 4)], 1), z, y))(
+        torch.cat([x, still.expand(N, 4)], 1)
+    )
+    assert torch.equal(after[:, D:], still.expand(N, 4))
+
+
+@WAYS
+def test_what_varies_between_classes_alone_is_left_as_it_is(way):
+    x, z, y = world()
+    x = torch.cat([x, 0.1 + y[:, None]], 1)
+    assert torch.equal(way(counted(x, z, y))(x)[:, D], x[:, D])
+
+
+def test_sums_with_features_held_are_the_sums_of_held_features():
+    x, z, y = world()
+    held = torch.arange(D) % 3 == 1
+    found = counted(x, z, y)
+    found.hold(held)
+    want = counted(torch.where(held, x.mean(0), x), z, y)
+    for name in ("mean", "within", "shared", "varies", "constant"):
+        torch.testing.assert_close(getattr(found, name), getattr(want, name), atol=1e-12, rtol=1e-9)
+    after = erase(found)(x)
+    torch.testing.assert_close(after, erase(want)(torch.where(held, x.mean(0), x)))
+    assert bool((after[:, held] == after[0, held]).all())
 
 
 def test_even_what_hardly_varies_is_erased():
     """A tiny feature can be blown up by a probe, so that it is no safe place for an attribute."""
     x, z, _ = world()
-    x = torch.cat([x, 1e-9 * columns(z, K)[:, :1]], 1)
+    x[:, 3:] *= 1e-9
     after = erase(counted(x, z))(x)
-    assert (covariance(after, columns(z, K))[-1] / 1e-9).abs().max() < 1e-6
+    assert (covariance(after, columns(z, K))[3:] / 1e-9).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -243,3 +318,27 @@ def test_a_layer_is_made_without_a_draw():
     state = torch.random.get_rng_state()
     Map(torch.eye(3), torch.zeros(3)).layer(torch.zeros(1))
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@WAYS
+@pytest.mark.parametrize("most", [1, 3, D - 1])
+def test_an_edit_may_keep_the_widest_directions_alone_of_what_it_leaves(way, most):
+    x, z, y = world()
+    moments = counted(x, z, y)
+    edit = way(moments)
+    found = narrow(moments, edit, most)(x)
+    apart = edit(x) - x.mean(0)
+    _, _, axes = torch.linalg.svd(apart, full_matrices=False)
+    wanted = apart @ axes[:most].T @ axes[:most] + x.mean(0)
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-8)
+    for c in range(C):
+        mine = y == c
+        assert covariance(found[mine], columns(z[mine], K)).abs().max() < 1e-9
+
+
+def test_what_an_edit_holds_is_held_when_few_directions_are_kept():
+    x, z, y = world()
+    x[:, 2] = 3.0
+    moments = counted(x, z, y)
+    found = narrow(moments, erase(moments), 2)(x)
+    assert found[:, 2].unique().tolist() == [3.0]

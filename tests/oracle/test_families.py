@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from expunge.algebra.families import FAMILIES, boosted, linear, neighbours
 from expunge.algebra.gains import bits, interval
-from expunge.algebra.guessing import Asked, blind, price, prices
+from expunge.algebra.guessing import Asked, blind, hedge, hedged, mixed, price, prices
 from expunge.algebra.information import Prior
 from expunge.algebra.perceptrons import fit
 from expunge.algebra.softmax import solutions
@@ -178,3 +178,54 @@ def test_a_penalty_is_chosen_by_the_samples_set_aside():
     wrong = Asked(aside.x, (aside.z + 1) % K, aside.bets, aside.inside)
     assert torch.equal(linear(known, wrong)(asked), asked.bets)
     assert price(linear(known, aside), asked) < price(blind, asked) - 0.5
+
+
+def test_a_small_class_has_no_hyperplanes_of_its_own(monkeypatch):
+    """Each class shows the group by a sign of its own; shared hyperplanes can tell only one."""
+    generator, n = _seeded(6), 480
+    x, y = torch.randn(n, D, generator=generator), (torch.arange(n) % 4 == 0).long()
+    parts = parted(x, (x[:, 0] * (1 - 2 * y) > 0).long(), y, sizes=(240, 160), classes=C)
+    gains = []
+    for enough in (41, 40):  # of the second class there are 40 to choose by
+        monkeypatch.setattr("expunge.algebra.families._ENOUGH", enough)
+        gain = bits(linear(*parts[:2])(parts[2]), parts[2])
+        gains.append(gain[parts[2].inside[:, 1] > 0].mean().item())
+    assert gains[0] < 0 < 0.5 < gains[1]
+
+
+def test_in_many_small_classes_hyperplanes_find_nothing_where_nothing_is():
+    """Ten classes of sixteen to choose by, as ten digits have them."""
+    found = []
+    for seed in range(5):
+        x, z = torch.randn(900, 20, generator=_seeded(seed)), torch.arange(900) % K
+        y = torch.randperm(900, generator=_seeded(seed)) % 10
+        parts = parted(x, z, y, sizes=(400, 160), classes=10)
+        found.append(bits(linear(*parts[:2])(parts[2]), parts[2]).mean().item())
+    assert all(abs(each) < 0.02 for each in found)
+
+
+def guesses(surely, n=1000):
+    """Guesses of two groups that are right but for one in a hundred, and as sure as that."""
+    z = torch.arange(n) % 2
+    said = torch.where(torch.arange(n) % 100 == 0, 1 - z, z)
+    sure = torch.tensor([surely, 1 - surely]).double()
+    told = torch.where(said[:, None] == torch.arange(2), sure[0], sure[1]).log2()
+    bets = torch.full((n, 2), -1.0).double()
+    return told, Asked(torch.zeros(n, 1), z, bets, torch.ones(n, 1).double())
+
+
+def test_a_guess_that_is_sure_and_wrong_is_hedged():
+    reckless, fair = (guesses(surely) for surely in (1 - 1e-300, 0.99))
+    assert bits(*reckless).mean() < -5  # although 99 of 100 are right
+    told = hedged(lambda _: reckless[0], reckless[1])(reckless[1])
+    truth = bits(*fair).mean().item()
+    assert bits(told, reckless[1]).mean().item() == pytest.approx(truth, abs=0.02)
+    assert told.exp2().sum(1).allclose(torch.ones(1000).double())
+
+
+def test_a_guess_that_is_good_for_nothing_is_half_bets_and_one_like_the_bets_is_the_bets():
+    told, asked = guesses(0.99)
+    wrong = Asked(asked.x, 1 - asked.z, asked.bets, asked.inside)
+    assert hedge(told, wrong) == 0.5
+    assert mixed(told, wrong, 0.5).exp2().max() < 0.76
+    assert torch.equal(mixed(asked.bets + 1e-9, asked, 0.002), asked.bets)

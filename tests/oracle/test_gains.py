@@ -100,6 +100,15 @@ def test_samples_of_one_subject_are_no_independent_witnesses(read):
     assert copied.high - copied.low == pytest.approx(plain.high - plain.low, rel=0.01)
 
 
+@pytest.mark.parametrize("many", [25, 100])
+def test_that_nobody_gained_is_no_certainty_and_less_of_one_with_fewer_subjects(many):
+    each = torch.zeros(100).double()
+    found = interval(each, torch.arange(100) % many)
+    assert (found.value, found.low) == (0, 0)
+    assert found.high == pytest.approx(1 - 0.025 ** (1 / many))  # so many misses, and no hit
+    assert interval(each) == interval(each, torch.arange(100))
+
+
 def test_intervals_of_ranking_cover_the_truth():
     truth = ranking(*ranked(60_000)).value
     found = [ranking(*ranked(150, seed=100 + seed)) for seed in range(100)]

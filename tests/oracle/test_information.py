@@ -1,7 +1,7 @@
 """Bounds on what a critic knows, against channels and distributions whose information is known."""
 
 from itertools import permutations
-from math import log
+from math import log, log2
 
 import pytest
 import torch
@@ -53,8 +53,33 @@ def test_bets_are_distributions_and_think_nothing_impossible():
     told = prior(z, y).bets(torch.arange(C)).exp2()
     torch.testing.assert_close(told.sum(1), torch.ones(C).double())
     assert told.min() > 0
-    one = (1 + 0.5) / (3 + K / 2)  # group 1, as rare as everywhere, in the sample more
-    assert told[0, 1].item() == pytest.approx((1 + one) / (3 + 1))
+
+
+def test_bets_imagine_as_many_samples_as_let_each_sample_be_foretold_by_the_others():
+    _, z, y = drawn(60)
+    z = torch.where(y == 0, 0, z)
+    amounts = [10 ** (power / 2) for power in range(-4, 9)]
+
+    def shares(z, y, imagined):
+        everywhere = z.bincount(minlength=K) + 0.5
+        rows = [z[y == c].bincount(minlength=K) for c in range(C)]
+        counts = torch.stack(rows) + imagined * everywhere / everywhere.sum()
+        return counts / counts.sum(1, keepdim=True)
+
+    def foretold(imagined):
+        others = [torch.arange(60) != i for i in range(60)]
+        told = [shares(z[o], y[o], imagined)[y[i], z[i]] for i, o in enumerate(others)]
+        return torch.stack(told).log().sum()
+
+    want = shares(z, y, max(amounts, key=foretold))
+    torch.testing.assert_close(prior(z, y).bets(torch.arange(C)).exp2(), want.double())
+
+
+def test_bets_leave_hardly_anything_to_gain_where_the_label_tells_all_or_nothing():
+    y = torch.arange(40 * C) % C
+    assert -prior(y, y).bets(y).gather(1, y[:, None]).mean() < 0.001
+    told = prior((torch.arange(40 * C) // C) % K, y).bets(y)
+    assert torch.allclose(told, torch.tensor(-log2(K)).double(), atol=0.001)
 
 
 @pytest.mark.parametrize("classes", [1, C])

@@ -10,19 +10,25 @@ stays, and what features tell beyond it goes. One map removes the covariances of
 more than (groups - 1) directions for each, and moves samples least as seen from the means of their
 classes. One class for all samples is the plain form.
 
-The promise is for the samples that were counted, and for this one layer.
+The promise is for the samples that were counted, and for this one layer. It has to hold for a probe
+that scales what it reads, so that rounding is as good a place for an attribute as any other. Every
+feature is therefore measured by its own deviation, and a feature that never varies, or by no more
+than its numbers can show, is held at its mean: to the last digit it is then the same for everybody.
 """
 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_FLAT = 1e-12  # share of the largest variance; what varies less is taken to vary that much
-_ALIKE = 1e-10  # a correlation below it is rounding
-_SMALLEST = 1e-300  # keeps what never varies from being divided by zero
+_SUMS = 1e-16  # share of a mean square that is rounding in double precision
+_COARSE = 12 * 8.0**2  # variances of rounding: eight steps from number to number, for an edit
+_NOISE = 4.0  # variances of rounding, below which a direction is no more than that
+_FLAT = 1e-14  # share of all variance, below which a direction is rounding
+_SAME = 1e-12  # share of the mean square of answers that vary by rounding alone
+_ALIKE = 1e-7  # a correlation below it is rounding
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +37,7 @@ class Map:
 
     matrix: Float[Tensor, "e d"]
     bias: Float[Tensor, " e"]
+    lost: int = 0  # directions that it erases
 
     @classmethod
     def of(cls, linear: nn.Linear) -> "Map":
@@ -45,7 +52,8 @@ class Map:
 
     def after(self, other: "Map") -> "Map":
         """One map in place of two: the other first, then this one."""
-        return Map(self.matrix @ other.matrix, self.matrix @ other.bias + self.bias)
+        bias = self.matrix @ other.bias + self.bias
+        return Map(self.matrix @ other.matrix, bias, self.lost + other.lost)
 
     def layer(self, like: Tensor) -> nn.Linear:
         """The map as a layer of a network, in the precision and the place of a tensor."""
@@ -58,11 +66,6 @@ class Map:
             linear.bias.copy_(self.bias)
         return linear
 
-    @property
-    def lost(self) -> int:
-        """How many directions an erasure takes away: what its trace, a projection's, lacks."""
-        return len(self.matrix) - round(self.matrix.trace().item())
-
 
 class Moments:
     """Sums over features and attributes in every class, batch by batch in double precision."""
@@ -71,32 +74,73 @@ class Moments:
         """Start with nothing in any class."""
         self.classes = classes
         self._origin: Tensor | None = None
-        self._sums: Tensor = torch.zeros(0)
+        self._sums = torch.zeros(0)
+        self._grain = 0.0  # the step from 1 to the next number, in the coarsest precision met
 
     def add(self, x: Float[Tensor, "n d"], z: Float[Tensor, "n m"], y: Int[Tensor, " n"]) -> None:
         """Count these rows; where a column of ``z`` is not a number, its answer is missing."""
+        self._grain = max(self._grain, torch.finfo(x.dtype).eps)
         x, z = _plain(x), _plain(z)
-        if self._origin is None:
-            self._origin = x.mean(0)  # sums about a point nearby lose no digits
+        if self._origin is None:  # sums about a point nearby lose no digits
+            self._origin = x.median(0).values  # and what never varies is exactly there
         x, inside = x - self._origin, F.one_hot(y.cpu().long(), self.classes).double()
         known, answers = _blocks(inside, (~z.isnan()).double()), _blocks(inside, z.nan_to_num())
         right = torch.cat([x, inside, known, answers, answers**2], 1)
         found = torch.cat([x, torch.ones(len(x), 1)], 1).mT @ right
         self._sums = found + self._sums if len(self._sums) else found
 
+    def hold(self, held: Bool[Tensor, " d"]) -> None:
+        """Take it that in all rows so far some features were at their means."""
+        free = (~held).double()
+        self._origin = torch.where(held, self.mean, self.origin)
+        self._sums = self._sums * torch.cat([free, free.new_ones(1)])[:, None]
+        self._sums[:, : len(held)] *= free
+
     @property
     def mean(self) -> Float[Tensor, " d"]:
         """The mean of the features."""
-        (_, inside, *_), origin = self._parts()
-        return origin + inside[:-1].sum(1) / inside[-1].sum()
+        _, inside, *_ = self._parts()
+        return self.origin + inside[:-1].sum(1) / inside[-1].sum()
 
     @property
     def within(self) -> Float[Tensor, "d d"]:
         """The covariance of the features about the means of their classes, pooled."""
-        (square, inside, *_), _ = self._parts()
+        square, inside, *_ = self._parts()
         means = inside[:-1] / inside[-1].clamp_min(1)
         found = (square[:-1] - means @ inside[:-1].mT) / inside[-1].sum()
         return (found + found.mT) / 2
+
+    @property
+    def total(self) -> Float[Tensor, "d d"]:
+        """The covariance of the features about their mean."""
+        square, inside, *_ = self._parts()
+        about = self.mean - self.origin
+        found = square[:-1] / inside[-1].sum() - about[:, None] * about
+        return (found + found.mT) / 2
+
+    @property
+    def rounding(self) -> Float[Tensor, " d"]:
+        """What of every feature's variance may be rounding: of its numbers, and of these sums."""
+        square, inside, *_ = self._parts()
+        about = square[:-1].diagonal() / inside[-1].sum()
+        return self._grain**2 / 12 * (self.mean**2 + about) + _SUMS * about
+
+    @property
+    def coarse(self) -> Float[Tensor, " d"]:
+        """A variance so small that rounding tells who varied before an edit."""
+        return _COARSE * self.rounding
+
+    @property
+    def varies(self) -> Bool[Tensor, " d"]:
+        """Which features vary inside any class."""
+        return self.within.diagonal() > self.coarse
+
+    @property
+    def constant(self) -> Bool[Tensor, " d"]:
+        """Which features have one value in all classes."""
+        square, inside, *_ = self._parts()
+        total = square[:-1].diagonal() / inside[-1].sum() - (self.mean - self.origin) ** 2
+        return total <= self.coarse
 
     @property
     def shared(self) -> Float[Tensor, "d b"]:
@@ -104,20 +148,26 @@ class Moments:
 
         Every column is divided by its own deviation, so that its length does not hang on units.
         """
-        (_, inside, known, answers, squares), _ = self._parts()
+        _, inside, known, answers, squares = self._parts()
         count, total = known[-1].clamp_min(1), inside[-1].sum()
         cross = (answers[:-1] - known[:-1] * (answers[-1] / count)) / total
         spread = (squares[-1] - answers[-1] ** 2 / count) / total
-        varies = spread > _FLAT * squares[-1] / total
-        return torch.where(varies, cross / spread.clamp_min(_SMALLEST).sqrt(), 0.0)
+        varies = spread > _SAME * squares[-1] / total
+        return cross / torch.where(varies, spread, torch.inf).sqrt()
 
-    def _parts(self) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Sums of products with the features, and in the last row those without."""
+    @property
+    def origin(self) -> Float[Tensor, " d"]:
+        """The point about which features are counted: a median of the first that came."""
         if self._origin is None:
             raise ValueError("no rows were counted")
-        d, width = len(self._origin), self._sums.shape[1]
+        return self._origin
+
+    def _parts(self) -> tuple[Tensor, ...]:
+        """Sums of products with the features, and in the last row those without."""
+        d, width = len(self.origin), self._sums.shape[1]
         each = (width - d - self.classes) // 3
-        return self._sums.split([d, self.classes, each, each, each], 1), self._origin
+        parts: tuple[Tensor, ...] = self._sums.split([d, self.classes, each, each, each], 1)
+        return parts
 
 
 def columns(z: Int[Tensor, " n"], groups: int) -> Float[Tensor, "n k"]:
@@ -128,9 +178,17 @@ def columns(z: Int[Tensor, " n"], groups: int) -> Float[Tensor, "n k"]:
 
 def erase(moments: Moments) -> Map:
     """The smallest edit after which no affine predictor reads the attributes, class by class."""
-    values, axes = torch.linalg.eigh(moments.within)
-    spread = values.clamp_min(max(_FLAT * values[-1].item(), _SMALLEST)).sqrt()
-    return _without(moments, (axes / spread) @ axes.mT, (axes * spread) @ axes.mT)
+    live = moments.varies
+    within, shared = moments.within[live][:, live], moments.shared[live]
+    deviations = within.diagonal().sqrt()
+    values, axes = torch.linalg.eigh(within / deviations / deviations[:, None])
+    noise = moments.rounding[live] / deviations**2
+    real = values > _FLAT * len(values) + _NOISE * axes.mT.square() @ noise
+    spread, axes = values[real].sqrt(), axes[:, real]
+    whiten, restore = (axes / spread).mT / deviations, deviations[:, None] * axes * spread
+    told, sizes, _ = torch.linalg.svd(whiten @ shared, full_matrices=False)
+    told = told[:, sizes > _ALIKE]
+    return _without(moments, restore @ told, told.mT @ whiten)
 
 
 def project(moments: Moments) -> Map:
@@ -138,17 +196,35 @@ def project(moments: Moments) -> Map:
 
     It keeps the same promise and moves the samples farther.
     """
-    largest = torch.linalg.eigvalsh(moments.within)[-1].clamp_min(_SMALLEST).sqrt()
-    one = torch.eye(len(moments.mean), dtype=torch.double)
-    return _without(moments, one / largest, one * largest)
+    live = moments.varies
+    shared, deviations = moments.shared[live], moments.within.diagonal()[live].sqrt()
+    count = int((torch.linalg.svdvals(shared / deviations[:, None]) > _ALIKE).sum())
+    _, sizes, axes = torch.linalg.svd(shared, full_matrices=False)
+    told = shared @ (axes[:count].mT / sizes[:count])
+    return _without(moments, told, told.mT)
 
 
-def _without(moments: Moments, whiten: Tensor, restore: Tensor) -> Map:
-    """The map that takes away, in whitened features, all directions of the covariances."""
-    axes, sizes, _ = torch.linalg.svd(whiten @ moments.shared, full_matrices=False)
-    axes = axes[:, sizes > _ALIKE]
-    taken = restore @ axes @ (axes.mT @ whiten)
-    return Map(torch.eye(len(taken), dtype=torch.double) - taken, taken @ moments.mean)
+def narrow(moments: Moments, edit: Map, most: int) -> Map:
+    """An edit about the mean, and after it no more directions than so many: the widest."""
+    _, axes = torch.linalg.eigh(edit.matrix @ moments.total @ edit.matrix.mT)
+    wide, held = axes[:, -most:] @ axes[:, -most:].mT, (edit.matrix == 0).all(1)
+    wide[held] = 0  # to the last digit
+    return Map(wide, moments.mean - wide @ moments.mean).after(edit)
+
+
+def _without(moments: Moments, told: Float[Tensor, "m r"], scores: Float[Tensor, "r m"]) -> Map:
+    """The map that takes scores out of those features that vary, and holds what is constant then.
+
+    A feature of which nothing is left is held too: its rounding would be the score itself.
+    """
+    live, held = moments.varies, moments.constant
+    edit = torch.eye(len(told), dtype=torch.double) - told @ scores
+    left = (edit @ moments.within[live][:, live] * edit).sum(1)
+    held[live] = left <= moments.coarse[live]
+    found = torch.eye(len(live), dtype=torch.double)
+    found[live.nonzero(), live.nonzero().mT] = edit
+    found[held] = 0
+    return Map(found, moments.mean - found @ moments.mean, told.shape[1])
 
 
 def _blocks(inside: Float[Tensor, "n c"], z: Float[Tensor, "n m"]) -> Float[Tensor, "n b"]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from expunge.algebra.guessing import Asked, Guess, Standard, blind, price, prices
+from expunge.algebra.guessing import Asked, Guess, Standard, blind, hedged, price, prices
 from expunge.algebra.perceptrons import fit
 from expunge.algebra.softmax import solutions
 
@@ -28,6 +28,7 @@ Family = Callable[[Asked, Asked], Guess]
 """Learns from the first samples, and chooses by the second."""
 
 _STRENGTHS = range(-4, 5)  # penalties as powers of ten, divided by the number of samples
+_ENOUGH = 100  # samples to choose by, for hyperplanes that are a class's own
 _PATIENCE = 3  # weaker penalties that make it worse before none is tried any more
 _NEIGHBOURS = (1, 4, 16, 64)
 _IMAGINED = (1.0, 4.0, 16.0)  # neighbours that are as the bets say, beside the real ones
@@ -37,21 +38,25 @@ _CHUNK = 1024  # rows whose distances to all others are held at once
 
 
 def linear(known: Asked, aside: Asked) -> Guess:
-    """A hyperplane for every group; in a class where that is better, hyperplanes of its own."""
+    """A hyperplane for every group; in a class where that is better, hyperplanes of its own.
+
+    Small classes share theirs: what looks best of many for a few samples is so by luck.
+    """
     everywhere = _straight(known, aside)
     if known.inside.shape[1] < 2:
-        return everywhere
+        return hedged(everywhere, aside)
     chosen = []
     for inside, others in zip(known.inside.mT.bool(), aside.inside.mT.bool(), strict=True):
         mine = aside.only(others)
-        own = _straight(known.only(inside), mine)
-        chosen.append(own if price(own, mine) < price(everywhere, mine) else everywhere)
-    return partial(_class_by_class, chosen)
+        own = _straight(known.only(inside), mine) if len(mine) >= _ENOUGH else everywhere
+        better = len(mine) > 0 and price(own, mine) < price(everywhere, mine)
+        chosen.append(own if better else everywhere)
+    return hedged(partial(_class_by_class, chosen), aside)
 
 
 def networks(known: Asked, aside: Asked, width: int = 256, copies: int = 3) -> Guess:
     """The mean of several small networks with two hidden layers."""
-    return fit(known, aside, width=width, copies=copies)
+    return hedged(fit(known, aside, width=width, copies=copies), aside)
 
 
 def neighbours(known: Asked, aside: Asked) -> Guess:

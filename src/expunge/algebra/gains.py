@@ -34,9 +34,14 @@ def hits(told: Float[Tensor, "n k"], asked: Asked) -> Float[Tensor, " n"]:
 
 
 def interval(each: Float[Tensor, " n"], subject: Int[Tensor, " n"] | None = None) -> Interval:
-    """The mean of gains; None takes every sample for a subject of its own."""
+    """The mean of gains; None takes every sample for a subject of its own.
+
+    That nobody gained is no certainty: the interval is that of so many subjects without a hit.
+    """
     if subject is None:
         return mean_interval(each)
+    if not each.any():
+        return mean_interval(each[: len(subject.unique())])
     mean = each.double().mean()
     return _around(mean.item(), (each.double() - mean) / len(each), subject)
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 Metric = Literal["cosine", "euclidean"]
 
 _SMALLEST = 1e-12  # keeps the direction of a zero vector defined
+_RIDGE = 0.1  # of the features' mean spread
 _CHUNK = 128  # rows whose distances to all others are held at once
 
 
@@ -138,3 +139,21 @@ def principal(x: Float[Tensor, "n d"], k: int) -> Float[Tensor, "d k"]:
     axes = axes.flip(1)[:, :k]
     largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
     return axes * largest.sign()
+
+
+def telling(x: Float[Tensor, "n d"], z: Int[Tensor, " n"]) -> Float[Tensor, "d 2"]:
+    """Two directions that tell groups apart; of two groups, the second is one that tells nothing.
+
+    They are those of a ridge regression on the groups, in which features of little spread have
+    little say.
+    """
+    rows = x.double() - x.double().mean(0)
+    groups = F.one_hot(z.long()).double()
+    bend = rows.mT @ rows
+    ridge = _RIDGE * bend.diagonal().mean() + torch.finfo(torch.double).tiny
+    eye = torch.eye(len(bend), dtype=torch.double)
+    weights = torch.linalg.solve(bend + ridge * eye, rows.mT @ (groups - groups.mean(0)))
+    found = torch.linalg.svd(weights, full_matrices=False).U[:, : min(2, groups.shape[1] - 1)]
+    rest = rows - rows @ found @ found.mT
+    axes = torch.cat([found, principal(rest, 2)], 1)[:, :2]
+    return F.pad(axes, (0, 2 - axes.shape[1]))

@@ -2,10 +2,14 @@
 
 A guess names a log2-probability for every group, so that its price, the bits that it still needs to
 name the true group, can be compared with the price of a bet that saw no features.
+
+To be sure and wrong costs more than many right guesses win back, and one sample that lies far from
+all others is enough for that. So guesses are hedged: a share of the bets is mixed into them.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import log2
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -13,6 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from expunge.algebra.information import Prior
+
+_SHARES = (0.002, 0.01, 0.05, 0.1, 0.2, 0.5)  # of the bets in a guess
+_ROUNDING = 1e-6  # bits; a guess that differs from the bets by less is no guess
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,3 +82,22 @@ def prices(told: Float[Tensor, "n k"], asked: Asked) -> Float[Tensor, " n"]:
 def price(guess: Guess, asked: Asked) -> float:
     """How many bits a guess leaves to pay on average."""
     return prices(guess(asked), asked).mean().item()
+
+
+def hedge(told: Float[Tensor, "n k"], asked: Asked) -> float:
+    """The share of the bets with which a guess costs these samples least."""
+    costs = {share: prices(mixed(told, asked, share), asked).mean().item() for share in _SHARES}
+    return min(costs, key=lambda share: costs[share])
+
+
+def mixed(told: Float[Tensor, "n k"], asked: Asked, share: float) -> Float[Tensor, "n k"]:
+    """A guess with a share of the bets in it; one that is hardly another becomes the bets."""
+    found = torch.logaddexp2(told.double() + log2(1 - share), asked.bets + log2(share))
+    apart = (found - asked.bets).abs().amax(1, keepdim=True)
+    return torch.where(apart > _ROUNDING, found, asked.bets)
+
+
+def hedged(guess: Guess, aside: Asked) -> Guess:
+    """The guess with as many of the bets in it as are best for samples set aside."""
+    share = hedge(guess(aside), aside)
+    return lambda asked: mixed(guess(asked), asked, share)

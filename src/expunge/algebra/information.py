@@ -22,6 +22,9 @@ from torch.nn import functional as F
 
 Scalar = Float[Tensor, ""]
 
+_HALF = 0.5  # of a sample, imagined in every group of all classes together
+_IMAGINED = tuple(10 ** (power / 2) for power in range(-4, 9))  # samples a class, besides the known
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prior:
@@ -54,13 +57,26 @@ class Prior:
     def bets(self, y: Int[Tensor, " n"]) -> Float[Tensor, "n k"]:
         """What to bet on every group for who knows the label alone, as log2-probabilities.
 
-        One sample more is imagined in every class, so that no group is thought impossible.
+        Some samples more are imagined in every class, spread as everywhere: as many as let the
+        others foretell each known sample best. Where the label tells all these are hardly any, and
+        where it tells nothing so many that all classes bet alike. Worse bets would leave something
+        to be gained by who looks at features and learns no more from them than the label.
         """
-        return self._table(1.0).log2().to(y.device)[y]
+        best = max(_IMAGINED, key=self._foretold)
+        return self._table(best).log2().to(y.device)[y]
+
+    def _foretold(self, imagined: float) -> float:
+        """The log-probability of every known sample, by the bets of all others, added up."""
+        groups = self.counts.shape[1]
+        without = (self.counts.sum(0) - _HALF).clamp_min(0)  # one sample less, and half of one more
+        everywhere = without / (self.counts.sum() - 1 + _HALF * groups)
+        told = self.counts - 1 + imagined * everywhere
+        of = self.counts.sum(1, keepdim=True) - 1 + imagined
+        return torch.where(self.counts > 0, self.counts * (told / of).log(), 0.0).sum().item()
 
     def _table(self, imagined: float) -> Float[Tensor, "c k"]:
         """Shares in every class, with so many more samples that are spread as everywhere."""
-        seen = self.counts.sum(0) + imagined / 2
+        seen = self.counts.sum(0) + (_HALF if imagined else 0.0)
         everywhere = seen / seen.sum() if seen.any() else torch.full_like(seen, 1 / len(seen))
         counts = self.counts + imagined * everywhere
         counts = torch.where(counts.sum(1, keepdim=True) > 0, counts, everywhere)

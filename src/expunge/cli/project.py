@@ -1,8 +1,8 @@
 """A project: the objects that expunge.toml names."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from expunge.catalogue import default_attack, find
 from expunge.cli.guests import at, blaming, resolved, watched
 from expunge.cli.keys import ADDRESSES, Keys, read
 from expunge.cli.settings import build
+from expunge.erasing import restored
 from expunge.errors import BadSetting, MissingInput, ModelDoesNotFit
 from expunge.fitting import Fit
 from expunge.metric import Metric
@@ -113,7 +114,8 @@ class Project:
         from expunge.attack import Attack  # noqa: PLC0415 - only where a metric is chosen
 
         given = {Attack: default_attack()}
-        return [build(find("metrics", name), {}, given) for name in self.keys.audit.metrics]
+        found = [build(find("metrics", name), {}, given) for name in self.keys.audit.metrics]
+        return [_building(metric, self.fresh) for metric in found]
 
     def _data(self, key: str) -> Data:
         found = self._object(key)
@@ -157,6 +159,7 @@ def opened(file: Path) -> Iterator[Project]:
 def with_weights(model: nn.Module, path: Path) -> nn.Module:
     """Fill a model with the weights of a file, or say which of them do not fit."""
     tensors, _ = load_tensors(path)
+    model = restored(model, tensors)
     tensors |= _tied(model, tensors)
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in tensors.items()}
@@ -187,6 +190,14 @@ def _misfit(name: str, wanted: dict[str, Any], found: dict[str, Any]) -> str:
     if wanted[name] != found[name]:
         return f"{name} has shape {found[name]} in the file and {wanted[name]} in the model"
     return ""
+
+
+def _building(metric: Metric, fresh: Callable[[], nn.Module]) -> Metric:
+    """The metric, which may build untrained models if it wants any."""
+    if not any(item.name == "build" for item in fields(metric)):
+        return metric
+    change: dict[str, Any] = {"build": fresh}
+    return replace(metric, **change)
 
 
 def _is_data(found: Any) -> bool:
