@@ -3,12 +3,13 @@
 import os
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 import torch
+from torch import nn
 
 from expunge.attacks.threshold import Threshold
 from expunge.batching import data_digest
@@ -22,11 +23,15 @@ from expunge.metrics.attribution import Attribution
 from expunge.metrics.aus import Aus
 from expunge.metrics.cost import Cost
 from expunge.metrics.divergence import Divergence
+from expunge.metrics.fairness import Fairness
 from expunge.metrics.feature_space import FeatureSpace
 from expunge.metrics.forget_flow import ForgetFlow
+from expunge.metrics.leakage import Leakage
 from expunge.metrics.loss import Loss
 from expunge.metrics.membership import Membership
 from expunge.metrics.probe import Probe
+from expunge.metrics.reattack import Reattack
+from expunge.metrics.selectivity import Selectivity
 from expunge.metrics.weight_distance import WeightDistance
 from expunge.observing import Snapshot, device_of, snapshot
 from expunge.outcome import Outcome
@@ -62,14 +67,17 @@ def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
         outcome: What `unlearn` returned, or `Outcome.of` for a model that somebody else made.
         metrics: What to measure; None takes all that have a place.
         tier: How much to spend: ``smoke`` retrains nothing, ``standard`` five models, ``strict``
-            twenty. The evidence names the tier that its references amount to.
+            twenty. The evidence names the tier that its references amount to, and
+            where nobody left, so that there can be none, the one that was asked for.
         recipe: How to retrain, if no references are given.
         references: Models that never saw the forget set; `retrain` makes and caches them.
         seed: Seeds whatever a metric draws.
         progress: Hears how far the audit is.
     """
     started = time.perf_counter()
-    chosen = tuple(suite() if metrics is None else metrics)
+    if metrics is None:
+        metrics = suite(outcome.split.targets, None if recipe is None else recipe.build)
+    chosen = tuple(metrics)
     if references is None and recipe is not None and REFERENCES[tier] and len(outcome.split.forget):
         references = retrain(
             outcome.split, recipe, task=outcome.task, seeds=REFERENCES[tier], progress=progress
@@ -82,14 +90,30 @@ def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
             progress("measure", done, len(chosen))
             measurements += _measured(metric, trial)
         progress("measure", len(chosen), len(chosen))
-        provenance = _provenance(outcome, references, started)
+        provenance = _provenance(outcome, references, tier, started)
     check_names(measurements)
     requests = tuple(request.id for request in outcome.split.requests)
     return Evidence(requests, tuple(measurements), provenance)
 
 
-def suite() -> tuple[Metric, ...]:
-    """What an audit measures unless told otherwise; each says itself where it has no place."""
+def suite(
+    targets: Sequence[Target] = (), build: Callable[[], nn.Module] | None = None
+) -> tuple[Metric, ...]:
+    """What an audit measures unless told otherwise; each says itself where it has no place.
+
+    Args:
+        targets: What was to be forgotten; where these are attributes alone, nobody left whose
+            absence could be measured.
+        build: Makes an untrained model, of which as much about an attribute may come back.
+    """
+    attributes = [target for target in targets if isinstance(target, Attribute)]
+    about = (Leakage(build=build), Reattack(build=build), Fairness(), Selectivity())
+    if attributes and len(attributes) == len(targets):
+        return (*about, Accuracy(), Loss(), Cost())
+    return (*(about if attributes else ()), *_of_data())
+
+
+def _of_data() -> tuple[Metric, ...]:
     return (
         Membership(Threshold("loss")),
         Membership(Threshold("mentropy")),
@@ -163,7 +187,9 @@ def _measured(metric: Metric, trial: Trial) -> Iterator[Measurement]:
         yield Measurement.missing(metric.label, why.fact)
 
 
-def _provenance(outcome: Outcome, references: References | None, started: float) -> Provenance:
+def _provenance(
+    outcome: Outcome, references: References | None, asked: Tier, started: float
+) -> Provenance:
     split, method = outcome.split, outcome.method
     members = () if references is None else references.members
     parts = {"forget": split.forget, "retain": split.retain, "test": split.test}
@@ -177,7 +203,7 @@ def _provenance(outcome: Outcome, references: References | None, started: float)
         kind=split.kind,
         targets=tuple(_public(target) for target in split.targets),
         counts={name: len(part) for name, part in parts.items()},
-        tier=_earned(len(members)),
+        tier=_earned(len(members)) if len(split.forget) else asked,
         method="somebody else's" if method is None else method.name,
         settings={} if method is None else method.describe(),
         seed=outcome.seed,

@@ -5,6 +5,10 @@ model differs from retrained ones by more than chance, and not within the declar
 ``equivalent``: every deciding interval lies inside its margin, the original would have been
 caught, and a retrained model would not. ``inconclusive``: anything else; the reasons say what
 would have to change. ``degraded`` is said beside the word when usefulness was lost.
+
+An attribute leaves nobody to retrain without. There ``residual`` is what can be read above a floor
+that was declared, by the whole interval, and ``equivalent`` what lies below it wholly: see
+`expunge.lingering`, whose words are read here.
 """
 
 from collections.abc import Sequence
@@ -13,6 +17,7 @@ from typing import Literal
 
 from expunge.algebra.statistics import holm
 from expunge.auditing import FEWEST, Evidence, Tier
+from expunge.lingering import LEAKS, RETURNS, Remainder
 from expunge.metric import Comparison, Measurement
 
 Word = Literal["equivalent", "residual", "inconclusive"]
@@ -58,11 +63,15 @@ class Verdict:
 
 
 def deciding(evidence: Evidence) -> tuple[str, ...]:
-    """The measurements that decide: one for every request for samples, one for every class.
+    """The measurements that decide: for every request for samples, every class, every attribute.
 
     Each decides for itself, so that nothing that stayed hides behind something that left.
-    Nothing decides about an attribute.
     """
+    lingering = (f"{what}, {name}" for what, name in _of_attributes(evidence))
+    return (*_of_data(evidence), *lingering)
+
+
+def _of_data(evidence: Evidence) -> tuple[str, ...]:
     targets, ids = evidence.provenance.targets, evidence.request_ids
     classes = sorted({k for target in targets for k in target.get("labels", ())})
     named = [
@@ -77,6 +86,12 @@ def deciding(evidence: Evidence) -> tuple[str, ...]:
     )
 
 
+def _of_attributes(evidence: Evidence) -> tuple[tuple[str, str], ...]:
+    targets = evidence.provenance.targets
+    names = dict.fromkeys(target["name"] for target in targets if target["kind"] == "attribute")
+    return tuple((what, name) for name in names for what in (LEAKS, RETURNS))
+
+
 def judge(evidence: Evidence) -> Verdict:
     """Read the evidence by rules that were fixed beforehand."""
     guarded = [m for m in evidence.measurements if m.name in UTILITY and m.value is not None]
@@ -89,21 +104,22 @@ def judge(evidence: Evidence) -> Verdict:
 
 def _word(evidence: Evidence) -> tuple[Word, tuple[str, ...]]:
     """Residual first; then all that keeps from an answer; equivalent only where nothing does."""
-    primary = [evidence.measurement(name) for name in deciding(evidence)]
-    caught = _caught(primary)
+    primary = [evidence.measurement(name) for name in _of_data(evidence)]
+    left = [Remainder.of(evidence, *which) for which in _of_attributes(evidence)]
+    caught = (*_caught(primary), *(each.found for each in left if each.found))
     if caught:
         return "residual", caught
     for doubts in (
-        [_undecided(evidence)],
-        [_silence(m) for m in primary],
-        [_false_alarm(m) for m in primary],
-        [_no_power(m) for m in primary],
-        [_too_wide(m) for m in primary],
+        [*map(_silence, primary), *(each.silence for each in left)],
+        [*map(_false_alarm, primary), *(each.false_alarm for each in left)],
+        [*map(_no_power, primary), *(each.no_power for each in left)],
+        [*map(_too_wide, primary), *(each.too_wide for each in left)],
     ):
         said = tuple(doubt for doubt in doubts if doubt)
         if said:
             return "inconclusive", said
-    return "equivalent", tuple(_equal(m, m.comparison) for m in primary if m.comparison)
+    equal = tuple(_equal(m, m.comparison) for m in primary if m.comparison)
+    return "equivalent", (*equal, *(each.gone for each in left))
 
 
 def _caught(primary: Sequence[Measurement]) -> tuple[str, ...]:
@@ -114,11 +130,6 @@ def _caught(primary: Sequence[Measurement]) -> tuple[str, ...]:
         for m, p in zip(primary, adjusted, strict=True)
         if m.comparison and p < LEVEL and not m.comparison.inside and not _false_alarm(m)
     )
-
-
-def _undecided(evidence: Evidence) -> str:
-    kinds = [target["kind"] for target in evidence.provenance.targets]
-    return "no measurement decides about an attribute yet" if "attribute" in kinds else ""
 
 
 def _silence(m: Measurement) -> str:

@@ -79,6 +79,7 @@ class Measurement:
     comparison: Comparison | None = None  # to the references; None where there are none
     control: Comparison | None = None  # the same for the untouched model
     selftest: Comparison | None = None  # the same for one reference against the others
+    floor: float | None = None  # what would not matter, where nothing should be left; None: no such
     status: Status = "ok"
     note: str = ""
     exhibit: Exhibit | None = None

@@ -168,6 +168,17 @@ def test_a_test_set_without_the_removed_class_is_not_measured_on_it(case):
     assert "no sample of the removed classes" in " ".join(judge(found).reasons)
 
 
+def test_what_is_asked_depends_on_what_was_to_be_forgotten():
+    def names(*targets):
+        return {type(metric).__name__ for metric in suite(targets)}
+
+    about = {"Leakage", "Reattack", "Fairness", "Selectivity"}
+    assert not about & names(Samples((1,)))
+    assert names(Attribute("sex")) == about | {"Accuracy", "Loss", "Cost"}
+    assert names(Samples((1,)), Attribute("sex")) == about | names(Samples((1,)))
+    assert [m.build for m in suite((Attribute("sex"),), dict) if hasattr(m, "build")] == [dict] * 2
+
+
 def test_an_attribute_request_measures_what_needs_no_forget_set(case):
     chosen = split(
         case.data("classification", 60, 0), Request(Attribute("hat")), test=case.split.test
@@ -175,9 +186,10 @@ def test_an_attribute_request_measures_what_needs_no_forget_set(case):
     found = audit(replace(case.outcome, split=chosen), recipe=case.recipe)
     assert found.provenance.reference_seeds == ()
     assert found.measurement("test accuracy").value is not None
-    assert (
-        "nobody left the training set" in found.measurement("membership AUC, threshold (loss)").note
-    )
+    assert found.provenance.tier == "standard"  # nobody left, so nothing more could be retrained
+    assert not any("membership" in m.name for m in found.measurements)
+    assert "cannot read the attribute 'hat'" in found.measurement("leakage").note
+    assert "not part of this audit" in judge(found).reasons[0]
 
 
 def test_a_model_of_somebody_else_is_audited_without_a_method(case):

@@ -7,7 +7,7 @@ from expunge.auditing import Evidence, Provenance
 from expunge.judging import judge
 from expunge.metric import Comparison, Measurement
 
-LABELS = {"classes": {"labels": [2]}}
+LABELS = {"classes": {"labels": [2]}, "attribute": {"name": "sex"}}
 ENDS = {  # of an interval of differences, and how likely they are by chance
     "same": (-0.01, 0.01, 0.9),
     "far": (0.2, 0.4, 1e-9),
@@ -37,6 +37,37 @@ def _measured(
         comparison=compared(after, limit=limit),
         control=compared(control),
         selftest=compared(selftest),
+    )
+
+
+LEFT = {  # of an attribute: where its bits lie
+    "nothing": (-0.02, 0.008),
+    "little": (-0.005, 0.03),
+    "much": (0.02, 0.3),
+}
+
+
+def _lingering(
+    leaks="nothing",
+    returns="nothing",
+    *,
+    original=(0.1, 0.4),
+    attacked=(0.5, 0.8),
+    chance="nothing",
+):
+    """What decides about an attribute, and what chance makes of it."""
+
+    def one(name, ends, floor=None, then=None):
+        (low, high), n = LEFT[ends], 90
+        before = None if then is None else Interval(sum(then) / 2, *then)
+        value = (low + high) / 2
+        return Measurement(name, value, "lower", (low, high), n=n, original=before, floor=floor)
+
+    return (
+        one("conditional leakage (bits), sex", leaks, 0.01, original),
+        one("re-attack above an untrained model (bits), sex", returns, 0.01, (-0.2, 0.1)),
+        one("re-attack (bits), sex", "much", None, attacked),
+        one("reference line: a permuted attribute (bits), sex", chance),
     )
 
 
@@ -74,6 +105,12 @@ def _said(verdict):
 def measured():
     """A measurement; ends are given by name, or as low, high and p."""
     return _measured
+
+
+@pytest.fixture(scope="session")
+def lingering():
+    """What is left of an attribute, in the features and after an attack; ends by name."""
+    return _lingering
 
 
 @pytest.fixture(scope="session")

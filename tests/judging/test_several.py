@@ -67,10 +67,10 @@ def test_a_mixed_request_is_equivalent_only_when_both_are(measured, judged):
     assert judged(measured(AUC_OF_ONE), kinds=("samples", "classes")).word == "inconclusive"
 
 
-def test_nothing_decides_about_an_attribute_yet(measured, judged, said):
-    found = judged(measured(AUC), kinds=("attribute",))
-    assert found.word == "inconclusive"
-    assert "decides about an attribute" in said(found)
-    also = judged(measured(AUC_OF_ONE), kinds=("samples", "attribute"))
-    assert also.word == "inconclusive"
-    assert judged(measured(AUC_OF_ONE, "far"), kinds=("samples", "attribute")).word == "residual"
+def test_an_attribute_decides_beside_samples(measured, lingering, judged):
+    both, nothing = ("samples", "attribute"), lingering("nothing")
+    assert judged(measured(AUC_OF_ONE), kinds=both).word == "inconclusive"
+    assert judged(measured(AUC_OF_ONE, "far"), kinds=both).word == "residual"
+    assert judged(measured(AUC_OF_ONE), *nothing, kinds=both).word == "equivalent"
+    assert judged(measured(AUC_OF_ONE, "wide"), *nothing, kinds=both).word == "inconclusive"
+    assert judged(measured(AUC_OF_ONE), *lingering("much"), kinds=both).word == "residual"

@@ -78,6 +78,41 @@ def points():
     return Exhibit("points", "Sizes", columns, x="size", y="score", by="layer")
 
 
+def layers(places):
+    """Bits at some places before and after, with their intervals."""
+    rows = [
+        (place, bits, bits - 0.1, bits + 0.2, model)
+        for model, bits in (("original", 0.6), ("unlearned", 0.05))
+        for place in places
+    ]
+    x = "place" if isinstance(places[0], str) else "labels"
+    names = (x, "bits", "from", "to", "model")
+    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+    return Exhibit("curve", "Layer by layer", columns, x=x, y="bits", by="model")
+
+
+def lingering(left=0.02, half=0.03, use=0.9):
+    """What is measured about the attribute of a request, and usefulness."""
+
+    def interval(value):
+        return (value - half, value + half)
+
+    leaks, returns = (
+        Measurement(
+            f"{name} (bits), glasses", value, "lower", interval(value), n=17,
+            original=Interval(0.5, 0.4, 0.6), floor=floor,
+        )
+        for name, value, floor in (
+            ("conditional leakage", left, 0.01),
+            ("re-attack above an untrained model", left / 2, 0.05),
+        )
+    )  # fmt: skip
+    useful = Measurement(
+        "test accuracy", use, "higher", interval(use), n=29, original=Interval(0.91, 0.8, 0.95)
+    )
+    return (replace(leaks, exhibit=layers(("0", "the logits"))), returns, useful)
+
+
 def provenance(kind="classes", seeds=(0, 1, 2)):
     return Provenance(
         kind=kind,
@@ -139,6 +174,17 @@ def make():
     return made
 
 
+@pytest.fixture
+def attempt():
+    """Evidence about an attribute, by a method with one setting."""
+
+    def made_by(method, weight, **given):
+        seen = replace(provenance("attribute", ()), method=method, settings={"weight": weight})
+        return Evidence(("23a4cd85c876",), lingering(**given), seen)
+
+    return made_by
+
+
 @pytest.fixture(scope="session")
 def usual():
     """The page of a kind of request, rendered once for all tests."""
@@ -156,4 +202,5 @@ def exhibits():
     return {
         "curve": curve(), "bars": bars(), "many bars": bars(40), "panels": panels(),
         "table": table(), "matrix": matrix(), "points": points(),
+        "layers": layers(("0", "the logits")), "labels": layers((16, 64)),
     }  # fmt: skip

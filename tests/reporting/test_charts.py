@@ -12,7 +12,7 @@ from expunge.reporting.charts import figures, tabulated
 from expunge.reporting.drawing import draw, is_wide, panel_of
 from expunge.reporting.svg import svg
 
-KINDS = ["curve", "bars", "many bars", "panels", "matrix", "points"]
+KINDS = ["curve", "bars", "many bars", "panels", "matrix", "points", "layers", "labels"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -130,3 +130,30 @@ def test_an_accuracy_that_nothing_shares_keeps_its_name(evidence):
     title = "forget accuracy while unlearning"
     found = next(f for f in figures(alone) if f.title == title)
     assert "validation" not in found.picture
+
+
+def test_places_with_names_stand_side_by_side_and_bring_their_intervals(exhibits):
+    drawn = str(svg(draw(exhibits["layers"]), ""))
+    assert is_wide(exhibits["layers"])
+    assert not is_wide(exhibits["labels"])
+    assert drawn.count(">the logits<") == 1
+    assert drawn.count(">unlearned<") == 1
+    areas = re.findall(r'<path[^>]*opacity="0.12"', drawn)
+    assert len({*areas}) >= 2  # a band for each model
+
+
+def test_labels_stand_where_doubling_is_a_step(exhibits):
+    spec = draw(exhibits["labels"]).to_dict()
+    (x,) = {str(layer["encoding"]["x"]["axis"]["values"]) for layer in spec["layer"]}
+    assert x == "[16, 64]"
+
+
+def test_what_decides_about_an_attribute_is_drawn_with_its_floor(attempt):
+    titles = [figure.title for figure in figures(attempt("Leace", 1.0))]
+    assert [title for title in titles if "what decides" in title] == [
+        "conditional leakage (bits), glasses: what decides",
+        "re-attack above an untrained model (bits), glasses: what decides",
+    ]
+    first, *_ = figures(attempt("Leace", 1.0))
+    assert "unlearned: 0.020 [" in first.picture
+    assert "Floor 0.01" in first.picture

@@ -165,7 +165,7 @@ def test_what_it_does_not_show_depends_on_the_request(usual):
     assert "miss most of what a stronger attack finds" in usual("samples")
     assert lottery in usual("samples")
     assert lottery not in usual("samples", references=False)
-    assert "nobody leaves the training set" in usual("attribute")
+    assert "for these families of probes" in usual("attribute")
     for kind in ("classes", "samples", "attribute", "mixed"):
         assert "Evidence is never proof." in usual(kind)
 
@@ -236,3 +236,14 @@ def test_a_comparison_tells_each_attempt_and_opens_the_first(make):
 
 def test_a_comparison_of_nothing_is_a_page():
     assert "0 attempts" in Outline(overview([]).html).text
+
+
+def test_an_attribute_is_told_by_its_floor_and_not_by_retrained_models(attempt):
+    evidence = attempt("Leace", 1.0)
+    page = shown(evidence)
+    assert "across the floor of 0.01" in page.text
+    assert "below the floor of 0.05" in page.text
+    assert "Unlearned less retrained" not in page.text
+    assert "Nothing that was retrained" in page.text
+    residual = shown(attempt("Leace", 1.0, left=0.2))
+    assert "The attribute can still be read" in residual.text

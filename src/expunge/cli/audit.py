@@ -56,7 +56,7 @@ def audit(  # noqa: PLR0913 - one parameter an option
     from expunge.cli.steps import Depth, ending, why_no_references  # noqa: PLC0415
 
     with opened(config) as project:
-        depth = Depth.of(project, tier, with_samples=with_samples)
+        depth = Depth.of(project, request, tier, with_samples=with_samples)
         evidence, verdict = _audited(project, request, (before, after), depth)
         silence = why_no_references(project, request, depth)
     report = None if out is None else _kept(out, evidence, verdict)

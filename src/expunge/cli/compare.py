@@ -62,7 +62,7 @@ def compare(  # noqa: PLR0913 - one parameter an option
 
     plan = {name: settings_for(name, texts, names) for name in names}
     with opened(config) as project:
-        depth = Depth.of(project, tier, with_samples=with_samples)
+        depth = Depth.of(project, request, tier, with_samples=with_samples)
         cases = _tried(project, request, plan, depth, seed)
         silence = why_no_references(project, request, depth)
     if out is not None:

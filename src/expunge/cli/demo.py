@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,17 +10,21 @@ from typer import Option
 
 from expunge.cli.options import AsJson, Seed
 from expunge.cli.showing import emit, progressing, say
-from expunge.request import Classes, Request, Samples
+from expunge.request import Attribute, Classes, Request, Samples
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import nn
 
     from expunge import Evidence, Verdict
+    from expunge.metric import Metric
     from expunge.problems import Problem
     from expunge.progress import Progress
     from expunge.reporting import Judged
 
 METHODS = ("finetune", "neggrad", "random_labels", "retrain")
+FOR_ATTRIBUTES = ("leace", "detach")
 
 _REFERENCES = 5
 
@@ -29,6 +34,9 @@ def demo(
     out: Annotated[
         Path, Option("--out", help="Where the report, the ledger and the evidence go.")
     ] = Path("expunge-demo"),
+    attribute: Annotated[
+        bool, Option("--attribute", help="Remove the colour of coloured digits instead.")
+    ] = False,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -40,7 +48,7 @@ def demo(
     from expunge.reporting import overview  # noqa: PLC0415 - see above
 
     with progressing() as progress, _one_thread():
-        requests = _requests(seed)
+        requests = _requests(seed, attribute=attribute)
         found = _tried(requests, out, seed, progress)
     settled = _settled(requests, found, out)
     overview([case for cases in settled for case in cases]).save(out / "report.html")
@@ -49,14 +57,16 @@ def demo(
         emit(kept)
         return
     for cases in settled:
-        tell_all(cases, METHODS)
+        tell_all(cases, FOR_ATTRIBUTES if attribute else METHODS)
         say()
     say(f"Report   {kept['report']}")
     say(f"Ledger   {kept['ledger']}, sealed {settled[-1][-1][2][:16]}")
     say(f"Evidence {out / 'evidence'}")
 
 
-def _requests(seed: int) -> tuple[Request, Request]:
+def _requests(seed: int, *, attribute: bool) -> tuple[Request, ...]:
+    if attribute:
+        return (Request(Attribute("colour"), subject="a visitor", id=f"colour-seed-{seed}"),)
     ten = Samples(tuple(range(10)))
     return (
         Request(Classes((3,)), subject="a visitor", id=f"class-seed-{seed}"),
@@ -68,9 +78,10 @@ def _tried(
     requests: tuple[Request, ...], out: Path, seed: int, progress: "Progress"
 ) -> "list[list[tuple[Evidence, Verdict]]]":
     """Train the original once, and try every method on every request."""
-    from expunge.problems.digits import digits  # noqa: PLC0415 - torch stays out of --help
+    from expunge.problems.coloured_digits import coloured_digits  # noqa: PLC0415 - torch stays out
+    from expunge.problems.digits import digits  # noqa: PLC0415 - of --help
 
-    problem = digits()
+    problem = coloured_digits() if _about_attributes(requests[0]) else digits()
     progress("train the original", 0, 1)
     model = problem.trained(seed)
     progress("train the original", 1, 1)
@@ -90,17 +101,37 @@ def _one(
 
     task, seeds = problem.task, range(seed, seed + _REFERENCES)
     parts = split(problem.train, request, test=problem.test, validation=problem.validation)
-    references = retrain(
-        parts, problem.recipe, task=task, seeds=seeds, cache=cache, progress=progress
-    )
+    references = metrics = None
+    if _about_attributes(request):
+        metrics = _quick(request, problem.recipe.build)
+    else:
+        references = retrain(
+            parts, problem.recipe, task=task, seeds=seeds, cache=cache, progress=progress
+        )
     cases = []
-    for name in METHODS:
+    for name in FOR_ATTRIBUTES if _about_attributes(request) else METHODS:
         plugin = find("methods", name)
         method = plugin(problem.recipe) if name == "retrain" else plugin()
         outcome = unlearn(model, parts, method, task=task, seed=seed, progress=progress)
-        evidence = audit(outcome, references=references, seed=seed, progress=progress)
+        evidence = audit(outcome, metrics, references=references, seed=seed, progress=progress)
         cases.append((evidence, judge(evidence)))
     return cases
+
+
+def _about_attributes(request: Request) -> bool:
+    return isinstance(request.target, Attribute)
+
+
+def _quick(request: Request, build: "Callable[[], nn.Module]") -> "list[Metric]":
+    """What is asked about an attribute, with fewer probes and shorter attacks than usual."""
+    from expunge.auditing import suite  # noqa: PLC0415 - see _tried
+
+    less: dict[str, dict[str, Any]] = {
+        "Leakage": {"families": ("linear", "k-NN")},
+        "Reattack": {"labels": (16, 64), "steps": 60},
+    }
+    usual = suite((request.target,), build)
+    return [replace(metric, **less.get(type(metric).__name__, {})) for metric in usual]
 
 
 def _settled(
@@ -109,6 +140,7 @@ def _settled(
     """Enter every case in the ledger; the seal of its entry goes with it."""
     from expunge.ledger import Ledger  # noqa: PLC0415 - see _tried
 
+    out.mkdir(parents=True, exist_ok=True)
     with Ledger(out / "ledger.db", project="expunge demo") as ledger:
         return [
             [(*case, ledger.settle(request, *case)) for case in cases]

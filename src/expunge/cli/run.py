@@ -78,7 +78,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     from expunge.cli.steps import Depth, ending, why_no_references  # noqa: PLC0415
 
     with opened(config) as project, progressing() as progress:
-        depth = Depth.of(project, tier, with_samples=with_samples)
+        depth = Depth.of(project, request, tier, with_samples=with_samples)
         unlearned = _ready(project, request, (method, texts, seed), progress)
         folder = project.place(project.keys.folders.runs) / request.id
         with _ledger(project) as ledger:

@@ -33,10 +33,12 @@ class Depth:
 
     tier: Tier
     seeds: int | tuple[int, ...]
-    metrics: tuple[Metric, ...] | None = None  # None: all that have a place
+    metrics: tuple[Metric, ...]
 
     @classmethod
-    def of(cls, project: Project, tier: str, *, with_samples: bool = False) -> "Depth":
+    def of(
+        cls, project: Project, request: Request, tier: str, *, with_samples: bool = False
+    ) -> "Depth":
         """What the command line asks for; where it is silent, what the project says."""
         keys = project.keys.audit
         tiers: tuple[Tier, ...] = get_args(Tier)
@@ -48,18 +50,19 @@ class Depth:
                 f"[audit] seeds is {keys.seeds}, which is no number of models",
                 hint="write how many models are retrained, such as 5, or their seeds: [0, 1, 2].",
             )
-        metrics = _metrics(project, with_samples=with_samples)
+        metrics = _metrics(project, request, with_samples=with_samples)
         if tier or keys.seeds is None:
             return cls(chosen, REFERENCES[chosen], metrics)
         return cls(chosen, 0 if chosen == "smoke" else keys.seeds, metrics)
 
 
-def _metrics(project: Project, *, with_samples: bool) -> tuple[Metric, ...] | None:
+def _metrics(project: Project, request: Request, *, with_samples: bool) -> tuple[Metric, ...]:
     """What the project measures; where samples may be shown, whoever can show them does."""
     chosen = project.metrics()
+    found = suite((request.target,), project.fresh) if chosen is None else tuple(chosen)
     if not with_samples:
-        return None if chosen is None else tuple(chosen)
-    asked = [(metric, _shows(metric)) for metric in (suite() if chosen is None else chosen)]
+        return found
+    asked = [(metric, _shows(metric)) for metric in found]
     if not any(shows for _, shows in asked):
         raise BadSetting(
             "--with-samples was given, but no metric of this audit can show samples",

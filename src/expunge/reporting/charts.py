@@ -14,7 +14,7 @@ from expunge.method import Trace
 from expunge.metric import Comparison, Exhibit, Measurement
 from expunge.reporting.drawing import Row, draw, forest, is_wide, panel_of
 from expunge.reporting.numbers import number, with_interval
-from expunge.reporting.pictures import heat_maps, pictured
+from expunge.reporting.pictures import Cell, heat_maps, pictured
 from expunge.reporting.svg import svg
 from expunge.reporting.wording import caption
 
@@ -39,6 +39,7 @@ def figures(evidence: Evidence) -> list[Figure]:
     rest = [m for m in evidence.measurements if m.name not in primary]
     with debug_mode(False):  # noqa: FBT003 - altair's own; checking every part takes half the time
         drawn = [_forest(m, m.comparison) for m in first if m.comparison]
+        drawn += [_floored(m, m.floor) for m in first if m.floor is not None]
         drawn += [_shown(m.exhibit, m.name) for m in (*first, *rest) if m.exhibit]
         return drawn + _traces(evidence.provenance.traces)
 
@@ -55,10 +56,33 @@ def _forest(m: Measurement, comparison: Comparison) -> Figure:
     words = f"{m.name}, difference to the retrained models with 95 % intervals. {told}"
     return Figure(
         f"{m.name}: what decides",
-        svg(forest(rows, margin), f"{words}. Margin ±{margin:.3g}."),
+        svg(
+            forest(rows, "difference to the retrained models", (-margin, margin)),
+            f"{words}. Margin ±{margin:.3g}.",
+        ),
         f"Each line is a 95 % interval. The shaded band is the margin of ±{margin:.3g}: a "
         "difference within it would not matter. The original should lie outside the band, "
         "a retrained model around its middle, and the unlearned one wholly inside.",
+        wide=True,
+    )
+
+
+def _floored(m: Measurement, floor: float) -> Figure:
+    """What is left of an attribute, and what was there to be removed."""
+    now = Interval(m.value or 0.0, *m.interval) if m.value is not None and m.interval else None
+    found = {"original": m.original, "unlearned": now}
+    rows: list[Row] = [
+        {"who": name, "model": name, "low": span.low, "high": span.high, "value": span.value,
+         "said": f"{name}: {with_interval(span.value, span.low, span.high)}"}
+        for name, span in found.items() if span
+    ]  # fmt: skip
+    told = "; ".join(str(row["said"]) for row in rows)
+    return Figure(
+        f"{m.name}: what decides",
+        svg(forest(rows, "bits", (0.0, floor)), f"{m.name}. {told}. Floor {floor:.3g}."),
+        f"Each line is a 95 % interval. The shaded band ends at the floor of {floor:.3g} bits: so "
+        "little would not matter. The unlearned model should reach no higher than the band; the "
+        "original shows what there was to remove.",
         wide=True,
     )
 
@@ -114,7 +138,7 @@ def tabulated(exhibit: Exhibit) -> Markup:
     return Markup(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")  # noqa: S704 - escaped above
 
 
-def _cell(value: float | str | None) -> str:
+def _cell(value: Cell) -> str:
     if value is None:
         return "–"  # noqa: RUF001 - a dash for what is not there
     return number(value) if isinstance(value, float) else str(value)

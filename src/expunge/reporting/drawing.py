@@ -24,14 +24,19 @@ _SHAPES = {"original": "square", "unlearned": "diamond", "retrained": "circle",
 _SPARE = (ACCENT, DARK, "#735400", "#7d3b8c", "#1d6b3f", GREY)
 _SPARE_DASHES = ([1, 0], [5, 3], [1.5, 2.5], [8, 3, 1.5, 3])
 _USUAL = alt.Legend()
-_LINES = alt.Legend(symbolSize=500)  # long enough for a line to show its dashes
+_LINES = alt.Legend(
+    symbolSize=500, symbolType="stroke"
+)  # long enough for a line to show its dashes
 _AXES = {
+    "bits": "bits that the features save; below zero they mislead",
+    "labels": "labels that an attacker knows",
     "fpr": "unseen samples flagged by mistake",
     "loss": "loss of a sample; a bar starts at its label",
     "model": "",  # names of models and of classes speak for themselves
     "true class and model": "",
 }
-_HEIGHTS = {"tpr": "forgotten samples recognised", "share": "share of samples"}
+_HEIGHTS = {"bits": "bits beyond the label", "share": "share of samples",
+            "tpr": "forgotten samples recognised"}  # fmt: skip
 _RATES = {"accuracy", "share", "tpr"}
 _CROWDED = 12  # more groups of bars than this need the whole width
 _AXIS, _GAP = 60, 24  # what an axis takes, and what lies between panels
@@ -59,6 +64,8 @@ def draw(exhibit: Exhibit) -> Chart:
 def is_wide(exhibit: Exhibit) -> bool:
     """Whether a picture needs the whole width of the page."""
     places = set(exhibit.columns.get(exhibit.x, ()))
+    if exhibit.kind == "curve":
+        return _named(places)
     if panel_of(exhibit):
         return exhibit.kind == "points"
     return exhibit.kind in {"bars", "matrix"} and len(places) > _CROWDED
@@ -72,15 +79,14 @@ def panel_of(exhibit: Exhibit) -> str:
     return words[0] if words else ""
 
 
-def forest(rows: Sequence[Row], margin: float) -> Chart:
-    """Differences with their intervals, and the band in which a difference would not matter."""
+def forest(rows: Sequence[Row], title: str, margin: tuple[float, float]) -> Chart:
+    """Numbers with their intervals, and the band in which a number would not matter."""
     data, order = alt.InlineData(values=list(rows)), [row["who"] for row in rows]
-    band = alt.InlineData(values=[{"low": -margin, "high": margin}])
-    title = "difference to the retrained models"
+    band = alt.InlineData(values=[{"low": margin[0], "high": margin[1]}])
     axis = alt.Axis(tickCount=8, grid=False)
     x = alt.X("low:Q", title=title, axis=axis, scale=alt.Scale(nice=True, zero=False))
     y = alt.Y("who:N", sort=order, title=None, axis=_words())
-    colour = _coloured("model", [row["model"] for row in rows], None)
+    colour = coloured("model", [row["model"] for row in rows], None)
     whole = alt.Chart(data)
     shape = alt.Shape("model:N", legend=None, scale=_scale(
         [row["model"] for row in rows], list(_SHAPES.values()), _SHAPES))  # fmt: skip
@@ -92,30 +98,55 @@ def forest(rows: Sequence[Row], margin: float) -> Chart:
             x="value:Q", y=y, color=colour, shape=shape, description="said:N"
         ),
     )
-    return _sized(layers, WIDE, 52 + 30 * len(rows))
+    return sized(layers, WIDE, 52 + 30 * len(rows))
 
 
 def _curve(exhibit: Exhibit, rows: list[Row], width: int) -> Chart:
-    roc = (exhibit.x, exhibit.y) == ("fpr", "tpr")
-    lines = alt.Chart(alt.InlineData(values=rows)).mark_line(interpolate="linear", strokeWidth=2)
     names = [row["by"] for row in rows]
-    lines = lines.encode(x=_x(exhibit, "Q"), y=_y(exhibit), order="place:Q")
+    x = _x(exhibit, "O" if _named({row["x"] for row in rows}) else "Q")
+    bands = [band.encode(x=x) for band in _bands(exhibit, rows, names)]
+    lines = alt.Chart(alt.InlineData(values=rows))
+    dots: Any = {"size": 36} if bands else alt.Undefined
+    lines = lines.mark_line(interpolate="linear", strokeWidth=2, point=dots)
+    lines = lines.encode(x=x, y=_y(exhibit), order="place:Q")
     if exhibit.by:
         dashes = _scale(names, _SPARE_DASHES, _DASHES)
         lines = lines.encode(
-            color=_coloured("by", names, _LINES),
+            color=coloured("by", names, _LINES),
             strokeDash=alt.StrokeDash("by:N", title=None, scale=dashes),
         )
     else:
         lines = lines.encode(color=alt.value(ACCENT))
-    chance = alt.InlineData(values=[{"x": 0, "y": 0}, {"x": 1, "y": 1}] if roc else [])
-    diagonal = (
-        alt.Chart(chance)
-        .mark_line(color=QUIET, strokeWidth=0.75, opacity=0.6)
-        .encode(x="x:Q", y="y:Q")
-    )
-    height = 300 if roc else 230
-    return _sized(alt.layer(diagonal, lines), width, height)
+    if (exhibit.x, exhibit.y) == ("fpr", "tpr"):
+        return sized(alt.layer(_diagonal(), lines), width, 300)
+    return sized(alt.layer(*bands, lines), width, 230)
+
+
+def _diagonal() -> Any:
+    """Where an attack by chance would lie."""
+    ends = alt.InlineData(values=[{"x": 0, "y": 0}, {"x": 1, "y": 1}])
+    line = alt.Chart(ends).mark_line(color=QUIET, strokeWidth=0.75, opacity=0.6)
+    return line.encode(x="x:Q", y="y:Q")
+
+
+def _bands(exhibit: Exhibit, rows: list[Row], names: list[str]) -> list[Any]:
+    """The intervals around every line, where the exhibit has any; they have no part in legends."""
+    if not {"from", "to"} <= {*exhibit.columns}:
+        return []
+    low, high = exhibit.columns["from"], exhibit.columns["to"]
+    reach = [row | {"low": low[row["place"]], "high": high[row["place"]]} for row in rows]
+    looks = _scale(names, _SPARE, _COLOURS).to_dict()
+    return [
+        alt.Chart(alt.InlineData(values=[row for row in reach if row["by"] == name]))
+        .mark_area(opacity=0.12, color=colour)
+        .encode(y="low:Q", y2="high:Q")
+        for name, colour in zip(looks["domain"], looks["range"], strict=True)
+    ]
+
+
+def _named(places: set[Any]) -> bool:
+    """Whether what lies side by side is called by words."""
+    return bool(places) and all(isinstance(place, str) for place in places)
 
 
 def _bars(exhibit: Exhibit, rows: list[Row], width: int) -> Chart:
@@ -126,11 +157,11 @@ def _bars(exhibit: Exhibit, rows: list[Row], width: int) -> Chart:
     bars = bars.encode(x=_x(exhibit, "N"), y=_y(exhibit), description="said:N")
     if exhibit.by:
         order = list(dict.fromkeys(names))
-        bars = bars.encode(xOffset=alt.XOffset("by:N", sort=order), color=_coloured("by", names))
+        bars = bars.encode(xOffset=alt.XOffset("by:N", sort=order), color=coloured("by", names))
     else:
         bars = bars.encode(color=alt.value(ACCENT))
     if not panel:
-        return _sized(bars, width, 260)
+        return sized(bars, width, 260)
     order = list(dict.fromkeys(row["panel"] for row in rows))
     facet = alt.Row("panel:N", sort=order, header=_header())
     bars = bars.encode(y=_y(exhibit, 3).title(exhibit.y))
@@ -143,7 +174,7 @@ def _header() -> alt.Header:
                       labelFontWeight="bold", labelPadding=4)  # fmt: skip
 
 
-def _sized(chart: Any, width: int, height: int) -> Chart:
+def sized(chart: Any, width: int, height: int) -> Chart:
     """The whole picture in this size, axes and legend included."""
     fit = alt.AutoSizeParams(type="fit", contains="padding")
     sized: Chart = chart.properties(width=width, height=height, autosize=fit)
@@ -156,10 +187,10 @@ def _points(exhibit: Exhibit, rows: list[Row], width: int) -> Chart:
     points = points.encode(x=_x(exhibit, kind), y=_y(exhibit), description="said:N")
     names = [row["by"] for row in rows]
     if not exhibit.by:
-        return _sized(points.encode(color=alt.value(ACCENT)), width, 280)
+        return sized(points.encode(color=alt.value(ACCENT)), width, 280)
     shapes = alt.Shape("by:N", title=None, scale=_scale(names, ["circle"], _SHAPES))
-    points = points.encode(color=_coloured("by", names), shape=shapes)
-    return _side_by_side(points, rows) if panel_of(exhibit) else _sized(points, width, 280)
+    points = points.encode(color=coloured("by", names), shape=shapes)
+    return _side_by_side(points, rows) if panel_of(exhibit) else sized(points, width, 280)
 
 
 def _side_by_side(points: alt.Chart, rows: list[Row]) -> Chart:
@@ -187,7 +218,7 @@ def _matrix(exhibit: Exhibit, rows: list[Row], width: int) -> Chart:
     cells = whole.mark_rect(color=ACCENT).encode(opacity=strength, description="said:N")
     frames = whole.mark_rect(filled=False, stroke=RULE)  # apart, or the faint ones were lost
     layers = alt.layer(cells, frames).encode(x=_x(exhibit, "N"), y=y)
-    return _sized(layers, width, min(520, 180 + 22 * len({row["y"] for row in rows})))
+    return sized(layers, width, min(520, 180 + 22 * len({row["y"] for row in rows})))
 
 
 def _rows(exhibit: Exhibit) -> list[Row]:
@@ -230,19 +261,28 @@ def _x(exhibit: Exhibit, kind: str) -> alt.X:
         axis = alt.Axis(labelAngle=0, labelOverlap="parity", labelSeparation=14, grid=False)
         gaps = alt.Scale(paddingInner=0 if exhibit.kind == "matrix" else 0.25)
         return alt.X("x:N", sort=None, title=title, axis=axis, scale=gaps)
+    if kind == "O":
+        axis = alt.Axis(labelAngle=0, labelOverlap="parity", labelPadding=8, grid=False)
+        return alt.X("x:O", sort=None, title=None, axis=axis)
+    if exhibit.x == "labels":
+        known = sorted({v for v in exhibit.columns["labels"] if isinstance(v, int)})
+        each = alt.Axis(values=known, format="d", grid=False)
+        return alt.X("x:Q", title=title, axis=each, scale=alt.Scale(type="log", nice=False))
     whole = exhibit.x == "step"
-    counted = alt.Axis(tickCount=6, tickMinStep=1, format="d", grid=False)
-    axis = counted if whole else alt.Axis(tickCount=6, grid=False)
+    steps: dict[str, Any] = {"tickMinStep": 1, "format": "d"} if whole else {}
+    axis = alt.Axis(tickCount=6, grid=False, **steps)
     return alt.X("x:Q", title=title, axis=axis, scale=alt.Scale(zero=False, nice=not whole))
 
 
 def _y(exhibit: Exhibit, ticks: int = 5) -> alt.Y:
     title = _HEIGHTS.get(exhibit.y, exhibit.y)
-    scale = alt.Scale(domain=[0, 1]) if exhibit.y in _RATES else alt.Scale()
+    rate = exhibit.y in _RATES and exhibit.x != "bits"
+    scale = alt.Scale(domain=[0, 1]) if rate else alt.Scale()
     return alt.Y("y:Q", title=title, axis=alt.Axis(tickCount=ticks), scale=scale)
 
 
-def _coloured(field: str, names: Sequence[str], legend: alt.Legend | None = _USUAL) -> alt.Color:
+def coloured(field: str, names: Sequence[str], legend: alt.Legend | None = _USUAL) -> alt.Color:
+    """A colour for every name: the usual one, or a spare one."""
     scale = _scale(names, _SPARE, _COLOURS)
     return alt.Color(f"{field}:N", title=None, legend=legend, scale=scale)
 

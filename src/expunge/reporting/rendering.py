@@ -26,11 +26,14 @@ def render(evidence: Evidence, verdict: Verdict, *, seal: str = "") -> Page:
 
 def overview(cases: Sequence[Judged]) -> Page:
     """Write one page for several attempts: a table first, then every report in full."""
+    from expunge.reporting.trading import tradeoffs  # noqa: PLC0415 - altair is heavy
+
     return _page(
         "overview.html.j2",
         "What was forgotten, and at what price?",
         chapters=[_chapter(*case) for case in cases],
         contests=contests(cases),
+        tradeoffs=tradeoffs(cases),
     )
 
 
@@ -78,7 +81,7 @@ def _chapter(evidence: Evidence, verdict: Verdict, seal: str) -> dict[str, Any]:
         "question": wording.question(provenance.targets),
         "requests": evidence.request_ids,
         "verdict": verdict,
-        "meaning": wording.MEANINGS[verdict.word],
+        "meaning": wording.meaning(verdict.word, provenance.kind),
         "tier": wording.TIERS[provenance.tier],
         "provenance": provenance,
         "settings": {k: v for k, v in provenance.settings.items() if v is not None},

@@ -42,7 +42,7 @@ class Row:
     original: Cell
     retrained: Cell
     difference: Cell
-    place: str  # where the difference lies with respect to the margin
+    place: str  # where the difference lies with respect to the margin, or the number to its floor
     n: int
     note: str
     marks: tuple[Mark, ...]
@@ -95,7 +95,7 @@ def _row(m: Measurement, value: float) -> Row:
         original=Cell() if m.original is None else _cell(m.original),
         retrained=Cell(*mean_and_range(m.target)) if m.target else Cell(),
         difference=Cell() if c is None else _cell(c.difference, signed=True),
-        place="" if c is None else _place(c),
+        place=_height(m) if c is None else _place(c),
         n=m.n,
         note=typeset(m.note),
         marks=_marks(m, value),
@@ -111,6 +111,16 @@ def _place(c: Comparison) -> str:
     if c.inside:
         return f"inside the margin of {margin}"
     return f"outside the margin of {margin}" if c.outside else f"across the margin of {margin}"
+
+
+def _height(m: Measurement) -> str:
+    """Where a number lies with respect to its floor, if it has one."""
+    if m.floor is None or m.interval is None:
+        return ""
+    floor = f"the floor of {m.floor:.3g}"
+    if m.interval[1] <= m.floor:
+        return f"below {floor}"
+    return f"above {floor}" if m.interval[0] > m.floor else f"across {floor}"
 
 
 def _marks(m: Measurement, value: float) -> tuple[Mark, ...]:

@@ -19,6 +19,20 @@ MEANINGS: dict[Word, str] = {
 }
 """What each verdict says, in one sentence."""
 
+_OF_ATTRIBUTES: dict[Word, str] = {
+    "equivalent": "On what decides here, the attribute can no longer be read, but for less than "
+    "the floor that was declared beforehand.",
+    "residual": "The attribute can still be read, or comes back, by more than the floor that was "
+    "declared beforehand.",
+    "inconclusive": MEANINGS["inconclusive"],
+}
+
+
+def meaning(word: Word, kind: str) -> str:
+    """What a verdict says, in one sentence, about a request of this kind."""
+    return (_OF_ATTRIBUTES if kind == "attribute" else MEANINGS)[word]
+
+
 TIERS: dict[Tier, str] = {
     "smoke": "smoke, a quick look",
     "standard": "standard, the usual depth",
@@ -77,6 +91,33 @@ _READINGS = {
     "carry the same label.",
     "forget-flow divergence": "How differently the forgotten samples are spread over the classes, "
     "compared with retrained models; 0 is the same, 1 is nothing shared.",
+    "conditional leakage": "What the best of several probes gains about the attribute, beyond what "
+    "the label tells by itself.",
+    "conditional leakage (bits)": "Bits about the attribute that the best of several probes reads "
+    "from the features, beyond what the label tells; one bit answers a yes or no.",
+    "conditional leakage (AUC)": "How well the best probe ranks, inside every class; 0.5 is "
+    "guessing.",
+    "conditional leakage (accuracy gain)": "Right guesses that features add to what the label "
+    "tells.",
+    "leakage": "The same for a probe that is not told the label: whatever the label tells of the "
+    "attribute counts too.",
+    "exposed samples": "Share of samples whose attribute the features still tell for the most "
+    "part.",
+    "reference line": "A yardstick, not a property of the unlearned model.",
+    "re-attack (bits)": "Bits that come back when a copy of the whole network is trained to tell "
+    "the attribute, mean over several numbers of labels.",
+    "re-attack with": "The same with so many labels.",
+    "re-attack above an untrained model": "Bits that come back when a copy of the network is "
+    "trained to tell the attribute, less what a network gets to that starts from nothing. What is "
+    "above was still in the weights.",
+    "demographic parity gap": "Largest difference between groups in how often a class is "
+    "answered; 0 is none.",
+    "equalised odds gap": "The same among samples of one true class.",
+    "worst-group accuracy": "Accuracy in the group that is served worst.",
+    "smallest cell": "Samples of the rarest group of any class; gaps that rest on few say little.",
+    "other attribute": "Bits about an attribute that should have stayed, beyond the label.",
+    "accuracy lost on the test set": "Accuracy of the original less the unlearned model's, sample "
+    "by sample.",
     "weight distance": "Distance to retrained weights. Two retrained models may be as far apart.",
     "seconds to unlearn": "Time that the method took.",
     "optimizer steps": "How often the weights were changed.",
@@ -113,6 +154,15 @@ _CAPTIONS = {
     "shows two directions of many. Point at a sample for its class.",
     ("first t-SNE direction", "second t-SNE direction"): "The same samples before and after, on "
     "one map. Distances between clusters mean nothing here. Point at a sample for its class.",
+    ("place", "bits"): "The band is a 95 % interval. Removal at the feature layer leaves what lies "
+    "before it; the logits should tell no more than the features.",
+    ("labels", "bits"): "The band is a 95 % interval. Where the unlearned model's line runs above "
+    "the untrained one's, something was only hidden.",
+    ("bits", "share"): "Everybody counts once, and nobody is named. The further to the right, the "
+    "more the features tell of a sample's attribute; at zero they tell nothing.",
+    ("first telling direction", "second telling direction"): "Each panel has its own directions, "
+    "those along which probes would look, found on other samples. Groups that lie apart can be "
+    "told; a map shows two directions of many, and proves nothing by their lying together.",
     ("step", "loss"): "The method's own objective, step by step.",
     ("step", "accuracy"): "What the method saw while it worked. The forgotten should fall, a class "
     "to nothing and single samples to where unseen ones lie; all else should stay where it was.",

@@ -1,0 +1,131 @@
+"""Whether an attribute lingers in a model: the rules of the verdict where nobody left.
+
+No model was retrained without an attribute, so nothing is compared. Of what can be read, nothing
+should be left above a floor that was declared with the measurement. The whole interval must lie
+above the floor to say that something is left, and below it to say that nothing is. For the latter
+the original must have told more than a little for sure, to the same probes or the same attack; for
+either, an attribute that was handed out anew, in which there is nothing to be read, must not be
+found.
+"""
+
+from dataclasses import dataclass
+
+from expunge.algebra.statistics import Interval
+from expunge.evidence import Evidence
+from expunge.metric import Measurement
+
+LEAKS, RETURNS = "conditional leakage (bits)", "re-attack above an untrained model (bits)"
+"""What decides about an attribute, each followed by its name."""
+
+TOLD = 0.05
+"""Bits that the original must tell for sure, or passing would mean nothing."""
+
+_CHANCE = "reference line: a permuted attribute (bits)"
+_POWER = {LEAKS: LEAKS, RETURNS: "re-attack (bits)"}  # what the original must be caught by
+_LIMITS = {
+    LEAKS: "probes of other families, or at other layers, may see more",
+    RETURNS: "with more labels and steps more may come back",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Remainder:
+    """One deciding measurement about an attribute; a word that does not apply is empty."""
+
+    measured: Measurement
+    power: Measurement  # of which the original's must tell more than a little
+    chance: Measurement  # the same of an attribute that was handed out anew
+    limit: str
+
+    @classmethod
+    def of(cls, evidence: Evidence, what: str, name: str) -> "Remainder":
+        """What of an attribute of this name is left."""
+        measured, power, chance = (
+            evidence.measurement(f"{each}, {name}") for each in (what, _POWER[what], _CHANCE)
+        )
+        return cls(measured, power, chance, _LIMITS[what])
+
+    @property
+    def found(self) -> str:
+        """Something is left."""
+        if self.silence or self.false_alarm or self._low <= self._floor:
+            return ""
+        return f"{self._said}, wholly above the floor of {self._floor:g} bits: not all of it left"
+
+    @property
+    def silence(self) -> str:
+        """Nobody knows."""
+        m = self.measured
+        if m.value is None:
+            return f"{m.name}: {m.note}"
+        if m.interval is None or m.floor is None:
+            return f"{m.name} is {m.value:.3f}, but has no interval or declares no floor"
+        return ""
+
+    @property
+    def false_alarm(self) -> str:
+        """What was handed out anew is found too: the audit is not fair."""
+        m = self.chance
+        if m.interval is None or m.interval[0] <= self._floor:
+            return ""
+        return (
+            f"{self.measured.name} cannot be relied on here: even an attribute that was handed "
+            f"out anew is found ({_span(m.interval)})"
+        )
+
+    @property
+    def no_power(self) -> str:
+        """There was hardly anything to remove."""
+        then = self.power.original
+        if then is None:
+            return f"{self.power.name} of the original is not known, so its power is not known"
+        if then.low > TOLD:
+            return ""
+        return (
+            f"{self.measured.name} cannot be relied on here: even of the original, "
+            f"{self.power.name} is not clearly more than {TOLD:g} ({_of(then)}), so that passing "
+            f"would mean little"
+        )
+
+    @property
+    def too_wide(self) -> str:
+        """Something may be left."""
+        if self._high <= self._floor:
+            return ""
+        return (
+            f"{self._said}, not wholly below the floor of {self._floor:g} bits: "
+            f"{self.measured.n} samples are too few to show that nothing is left"
+        )
+
+    @property
+    def gone(self) -> str:
+        """Nothing is left."""
+        return (
+            f"{self._said}, wholly below the floor of {self._floor:g} bits, and the original was "
+            f"caught; {self.limit}"
+        )
+
+    @property
+    def _said(self) -> str:
+        m = self.measured
+        return f"{m.name} is {m.value or 0.0:.3f} ({_span((self._low, self._high))})"
+
+    @property
+    def _floor(self) -> float:
+        return self.measured.floor or 0.0
+
+    @property
+    def _low(self) -> float:
+        return (self.measured.interval or (0.0, 0.0))[0]
+
+    @property
+    def _high(self) -> float:
+        return (self.measured.interval or (0.0, 0.0))[1]
+
+
+def _of(found: Interval) -> str:
+    return _span((found.low, found.high))
+
+
+def _span(ends: tuple[float, float]) -> str:
+    return f"95 % interval {ends[0]:+.3f} to {ends[1]:+.3f}"

@@ -1,0 +1,80 @@
+"""An attribute is gone when what is left of it lies wholly below a declared floor."""
+
+from dataclasses import replace
+
+import pytest
+
+from expunge.metric import Measurement
+
+ATTRIBUTE = ("attribute",)
+LEAKS = "conditional leakage (bits), sex"
+RETURNS = "re-attack above an untrained model (bits), sex"
+
+
+def test_nothing_left_below_the_floor_is_equivalent_where_the_original_told(
+    lingering, judged, said
+):
+    found = judged(*lingering(), kinds=ATTRIBUTE)
+    assert (found.word, found.degraded) == ("equivalent", False)
+    assert "-0.020 to +0.008" in said(found)
+    assert "wholly below the floor of 0.01 bits" in said(found)
+    assert "probes of other families" in said(found)
+    assert "more may come back" in said(found)
+
+
+@pytest.mark.parametrize(
+    ("left", "name"), [(("much", "nothing"), LEAKS), (("nothing", "much"), RETURNS)]
+)
+def test_what_lies_wholly_above_the_floor_is_residual(left, name, lingering, judged):
+    found = judged(*lingering(*left), kinds=ATTRIBUTE)
+    assert found.word == "residual"
+    (reason,) = found.reasons
+    assert reason.startswith(name)
+    assert judged(*lingering(*left, original=(0.0, 0.3)), kinds=ATTRIBUTE).word == "residual"
+
+
+@pytest.mark.parametrize("left", [("little", "nothing"), ("nothing", "little")])
+def test_an_interval_across_the_floor_is_inconclusive(left, lingering, judged, said):
+    found = judged(*lingering(*left), kinds=ATTRIBUTE)
+    assert found.word == "inconclusive"
+    assert "90 samples are too few" in said(found)
+
+
+@pytest.mark.parametrize("which", ["original", "attacked"])
+@pytest.mark.parametrize("bits", [None, (0.05, 0.4), (-0.1, 0.3)])
+def test_where_the_original_does_not_tell_for_sure_passing_means_nothing(
+    which, bits, lingering, judged, said
+):
+    found = judged(*lingering(**{which: bits}), kinds=ATTRIBUTE)
+    assert found.word == "inconclusive"
+    assert ("not known" if bits is None else "even of the original") in said(found)
+
+
+@pytest.mark.parametrize("leaks", ["nothing", "much"])
+def test_an_audit_that_finds_an_attribute_dealt_out_anew_cannot_speak(
+    leaks, lingering, judged, said
+):
+    found = judged(*lingering(leaks, chance="much"), kinds=ATTRIBUTE)
+    assert found.word == "inconclusive"
+    assert "even an attribute that was handed out anew" in said(found)
+
+
+@pytest.mark.parametrize("absent", [0, 1])
+def test_what_was_not_measured_is_not_gone(absent, lingering, judged, said):
+    some = [*lingering()]
+    gone = some[absent]
+    some[absent] = Measurement.missing(gone.name, "nobody asked")
+    assert judged(*some, kinds=ATTRIBUTE).word == "inconclusive"
+    assert "nobody asked" in said(judged(*some, kinds=ATTRIBUTE))
+    some[absent] = replace(gone, floor=None)
+    assert "declares no floor" in said(judged(*some, kinds=ATTRIBUTE))
+    del some[absent]
+    assert "not part of this audit" in said(judged(*some, kinds=ATTRIBUTE))
+
+
+def test_lost_accuracy_is_degraded_without_references(lingering, judged):
+    before = lingering()[0].original
+    useful = Measurement(
+        "test accuracy", 0.01, "higher", (0.0, 0.02), n=90, original=replace(before, low=0.2)
+    )
+    assert judged(*lingering(), useful, kinds=ATTRIBUTE).degraded
