@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -24,6 +24,15 @@ class Column:
     names: tuple[str, ...]
     percent: bool = False
 
+    def of(self, cell: Cell) -> list["Column"]:
+        """The same for every attribute that leaves; itself, where it is about none."""
+        if "{}" not in self.title:
+            return [self]
+        return [
+            replace(self, title=self.title.format(a), names=tuple(n.format(a) for n in self.names))
+            for a in cell.attributes
+        ]
+
 
 COLUMNS = (
     Column("forgotten, unseen", ("test accuracy, removed classes",), percent=True),
@@ -34,6 +43,15 @@ COLUMNS = (
     Column("loss of the forgotten", ("forget loss",)),
     Column("threshold AUC", ("membership AUC, threshold (loss)",)),
     Column("probe AUC", ("class-probe AUC", "membership-probe AUC")),
+    Column("task, unseen", ("test accuracy",), percent=True),
+    Column("{} beyond the task, bits", ("conditional leakage (bits), {}",)),
+    Column("{} in all, bits", ("leakage (bits), {}",)),
+    Column("{} gain over the guess", ("leakage (accuracy gain), {}",), percent=True),
+    Column("{} in the logits, bits", ("conditional leakage in the logits (bits), {}",)),
+    Column("{} after a re-attack, bits", ("re-attack (bits), {}",)),
+    Column("parity gap of {}", ("demographic parity gap, {}",), percent=True),
+    Column("odds gap of {}", ("equalised odds gap, {}",), percent=True),
+    Column("worst group of {}", ("worst-group accuracy, {}",), percent=True),
 )
 
 
@@ -99,11 +117,13 @@ def _section(cell: Cell, found: Found, asked_for: Sequence[Column]) -> str:
     if not mine:
         return "\n".join([f"## {cell.name}\n\nNot run yet.\n", *_failures(every)])
     first = mine[0][1]
-    columns = [c for c in asked_for if any(_name(c, run) for run in first)]
+    every_one = [each for column in asked_for for each in column.of(cell)]
+    columns = [c for c in every_one if any(_name(c, run) for run in first)]
     head = ["method", *(c.title for c in columns), "seconds", "time", "steps"]
     body = [
         ["untouched", *(_standing(c, first, "original") for c in columns), "", "", ""],
-        ["retrained", *(_standing(c, first, "references") for c in columns),
+        ["trained" if cell.attributes else "retrained",
+         *(_standing(c, first, "references") for c in columns),
          _spread([run["retraining_seconds"] for run in first], "{:.0f}"), "100 %", ""],
     ]  # fmt: skip
     body += [[row.name, *(_cell(c, runs) for c in columns), *_price(runs)] for row, runs in mine]

@@ -30,11 +30,15 @@ from expunge.fitting import Fit
 from expunge.metric import Measurement, Metric, Trial
 from expunge.metrics.accuracy import Accuracy
 from expunge.metrics.aus import Aus
+from expunge.metrics.fairness import Fairness
 from expunge.metrics.feature_space import FeatureSpace
 from expunge.metrics.forget_flow import ForgetFlow
+from expunge.metrics.leakage import Leakage
 from expunge.metrics.loss import Loss
 from expunge.metrics.membership import Membership
 from expunge.metrics.probe import Probe
+from expunge.metrics.reattack import Reattack
+from expunge.metrics.selectivity import Selectivity
 from expunge.observing import Snapshot, snapshot
 from expunge.precision import channels_last
 from expunge.problems import Problem
@@ -68,6 +72,7 @@ class Stage:
     references: References
     retraining: float  # seconds of this thread that retraining takes
     history: Path | None  # of the original's run, where it was recorded
+    metrics: tuple[Metric, ...]
 
 
 def work(table: Table, data: Path | None, cache: Path, results: Path) -> None:
@@ -124,7 +129,7 @@ def _staged(cell: Cell, seed: int, data: Path | None, cache: Path) -> Stage:
     some = retained[torch.randperm(len(retained))[:_RETAINED].sort().values]
     looked = replace(parts, retain=Part(parts.retain.source, some))
     see = partial(snapshot, split=looked, task=problem.task, features=True)
-    members = references(cell, seed, data, cache).members
+    members = () if cell.attributes else references(cell, seed, data, cache).members
     return Stage(
         problem,
         original,
@@ -134,7 +139,18 @@ def _staged(cell: Cell, seed: int, data: Path | None, cache: Path) -> Stage:
         References(tuple(replace(m, snapshot=see(channels_last(m.load()))) for m in members)),
         _price(problem, parts),
         history(cell, seed, cache),
+        _metrics(cell, problem),
     )
+
+
+def _metrics(cell: Cell, problem: Problem) -> tuple[Metric, ...]:
+    """What a row is measured by: attributes leave no one out, and have evidence of their own."""
+    if not cell.attributes:
+        return METRICS
+    told = {"build": problem.recipe.build}
+    again = (Reattack(**told),) if cell.look.get("reattack") else ()
+    layers = None if cell.look.get("layers") else ()
+    return Accuracy(), Fairness(), Leakage(layers=layers, **told), Selectivity(), *again
 
 
 def _price(problem: Problem, parts: Split) -> float:
@@ -185,10 +201,12 @@ def _run(stage: Stage, cell: Cell, seed: int, row: Row) -> dict[str, Any]:
         "wall_seconds": outcome.seconds,
         "steps": len(outcome.traces.get("loss", ())),
         "retraining_seconds": stage.retraining,
-        "reference_seconds": stage.references.seconds,
+        "reference_seconds": stage.references.seconds if len(stage.references) else None,
         "notes": list(outcome.notes),
         "traces": {k: list(v) for k, v in outcome.traces.items() if k != "loss"},
-        "measurements": {m.name: _told(m) for metric in METRICS for m in metric.measure(trial)},
+        "measurements": {
+            m.name: _told(m) for metric in stage.metrics for m in metric.measure(trial)
+        },
         "versions": {name: version(name) for name in ("expunge", "torch")},
         "threads": torch.get_num_threads(),
         "machine": MACHINE,

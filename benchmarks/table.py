@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 import expunge
-from expunge import Classes, Request, Samples
+from expunge import Attribute, Classes, Request, Samples
 from expunge.batching import Batches
 from expunge.problems import Problem
 from expunge.splitting import Part, Split
@@ -38,17 +38,23 @@ class Cell:
     rows: tuple[Row, ...]
     asked: str = ""
     record: Mapping[str, Any] = field(default_factory=dict)  # of the original's run; empty: nothing
+    look: Mapping[str, Any] = field(default_factory=dict)  # how attributes are looked at
 
     def posed(self, data: Path | None) -> Problem:
         """The problem, with its data read."""
         return _posed(self.problem, tuple(self.settings.items()), data)
 
     def split(self, problem: Problem, seed: int) -> Split:
-        """What leaves: classes, or samples drawn by seed: a share or so many, of a class or not."""
-        target = self._target(problem, seed)
+        """What leaves: attributes, classes, or samples drawn by seed: a share, or so many."""
+        named = [Attribute(name) for name in self.attributes] or [self._target(problem, seed)]
         return expunge.split(
-            problem.train, Request(target), test=problem.test, validation=problem.validation
+            problem.train, *map(Request, named), test=problem.test, validation=problem.validation
         )
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The attributes that leave; none, if somebody leaves."""
+        return tuple(self.forget.get("attributes", ()))
 
     def _target(self, problem: Problem, seed: int) -> Classes | Samples:
         if "classes" in self.forget:
@@ -76,7 +82,7 @@ class Table:
 @cache
 def _posed(name: str, settings: tuple[tuple[str, Any], ...], data: Path | None) -> Problem:
     make = getattr(import_module(f"expunge.problems.{name}"), name)
-    bundled = name == "digits"
+    bundled = name in ("digits", "coloured_digits")
     found: Problem = make(**dict(settings)) if bundled else make(data=data, **dict(settings))
     return found
 
@@ -106,6 +112,7 @@ def _cell(
         rows=tuple(_row(name, rows[name]) for name in chosen),
         asked=cell.get("asked", ""),
         record=cell.get("record", {}),
+        look=cell.get("look", {}),
     )
 
 

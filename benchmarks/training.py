@@ -57,6 +57,8 @@ def work(
             if mine:
                 print("original", original, flush=True)
                 trained(cell, seed, problem, cache)
+        if cell.attributes:
+            continue
         reference = f"{original} {sorted(cell.forget.items())}"
         with claimed(cache, reference) as mine:
             if mine:
