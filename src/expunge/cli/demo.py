@@ -27,6 +27,10 @@ METHODS = ("finetune", "neggrad", "random_labels", "retrain")
 FOR_ATTRIBUTES = ("leace", "detach")
 
 _REFERENCES = 5
+_LESS: dict[str, dict[str, Any]] = {  # of what an audit of attributes usually asks
+    "Leakage": {"families": ("linear", "k-NN")},
+    "Reattack": {"labels": (16, 64), "steps": 60},
+}
 
 
 def demo(
@@ -126,12 +130,8 @@ def _quick(request: Request, build: "Callable[[], nn.Module]") -> "list[Metric]"
     """What is asked about an attribute, with fewer probes and shorter attacks than usual."""
     from expunge.auditing import suite  # noqa: PLC0415 - see _tried
 
-    less: dict[str, dict[str, Any]] = {
-        "Leakage": {"families": ("linear", "k-NN")},
-        "Reattack": {"labels": (16, 64), "steps": 60},
-    }
     usual = suite((request.target,), build)
-    return [replace(metric, **less.get(type(metric).__name__, {})) for metric in usual]
+    return [replace(metric, **_LESS.get(type(metric).__name__, {})) for metric in usual]
 
 
 def _settled(
