@@ -103,7 +103,7 @@ def test_a_model_in_a_wrapper_is_asked_for_without_it(deep):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda body: body["layout"]["groups"][0].__setitem__(3, "2.bais"),
+        lambda body: body["layout"]["groups"][0].__setitem__(3, "2.other"),
         lambda body: body["layout"]["groups"][0].pop(),
         lambda body: body["layout"]["shapes"][0].__setitem__(0, 8),
         lambda body: body.__setitem__("size", "110"),
