@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,8 @@ def _tried(stage: Stage, cell: Cell, seed: int, row: Row) -> dict[str, Any]:
 def _run(stage: Stage, cell: Cell, seed: int, row: Row) -> dict[str, Any]:
     found = find("methods", row.method)
     reads = stage.history is not None and "history" in {f.name for f in fields(found)}
-    method = found(**row.settings, **({"history": stage.history} if reads else {}))
+    settings = {name: _object(value) for name, value in row.settings.items()}
+    method = found(**settings, **({"history": stage.history} if reads else {}))
     started = time.process_time()
     outcome = expunge.unlearn(
         stage.original, stage.split, method, task=stage.problem.task, seed=seed
@@ -211,6 +213,14 @@ def _run(stage: Stage, cell: Cell, seed: int, row: Row) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "machine": MACHINE,
     }
+
+
+def _object(value: Any) -> Any:
+    """What a setting names, as module:name; any other value as it is."""
+    if not (isinstance(value, str) and ":" in value):
+        return value
+    module, name = value.split(":")
+    return getattr(import_module(module), name)
 
 
 def _told(m: Measurement) -> dict[str, Any]:

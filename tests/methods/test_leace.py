@@ -278,7 +278,7 @@ def test_progress_is_told_in_passes_over_the_retain_set():
 
 def test_settings_are_json():
     assert json.dumps(Leace().describe(), sort_keys=True) == (
-        '{"condition_on": "task", "l2": 0.001, "rare": 20, "refit": true}'
+        '{"condition_on": "task", "l2": 0.001, "rare": 20, "refit": true, "views": null}'
     )
 
 
@@ -369,3 +369,15 @@ def test_samples_are_not_what_it_removes():
 def test_a_penalty_below_zero_is_refused():
     with pytest.raises(BadSetting, match="l2"):
         outcome(l2=-1.0)
+
+
+def test_what_is_erased_is_what_views_of_the_samples_show():
+    x, y, z = drawn()
+    model = outcome(views=lambda batch: (-batch[0], *batch[1:]), rare=0).after
+    with torch.no_grad():
+        seen, plain = (task().answer(model, (way * x, y, z)).embedding for way in (-1, 1))
+    for c in range(C):
+        mine = y == c
+        hat = F.one_hot(z[mine], K).double()
+        assert covariance(seen[mine], hat) < 1e-9
+        assert covariance(plain[mine], hat) > 1e-3

@@ -13,7 +13,7 @@ from expunge.errors import MissingInput
 from expunge.problems import images
 from expunge.problems.cifar10 import cifar10
 from expunge.problems.digits import digits
-from expunge.problems.images import CropAndFlip, Images, archive, decoded
+from expunge.problems.images import CropAndFlip, Images, archive, decoded, mirrored
 from expunge.problems.networks import resnet18, small_cnn
 from expunge.splitting import Part
 from expunge.unlearning import seeded
@@ -133,3 +133,14 @@ def test_networks_answer_one_logit_a_class(network, shape, classes):
 def test_the_residual_network_of_width_sixteen_has_seven_hundred_thousand_parameters():
     count = sum(p.numel() for p in resnet18(width=16).parameters())
     assert 690_000 < count < 710_000
+
+
+def test_half_of_a_batch_is_mirrored_and_all_else_stays():
+    x, y = torch.arange(40 * 6).view(40, 1, 2, 3).float(), torch.arange(40)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        seen, labels = mirrored((x, y))
+    turned = (seen != x).flatten(1).any(1)
+    assert 10 < turned.sum() < 30
+    assert torch.equal(seen[turned], x[turned].flip(-1))
+    assert torch.equal(labels, y)

@@ -16,7 +16,7 @@ from expunge.detaching.surveying import Survey
 from expunge.erasing.asking import Answers, Census
 from expunge.erasing.inserting import Erasure, Place, check, find, put, replaced
 from expunge.erasing.refitting import refitted
-from expunge.erasing.taking import gathered
+from expunge.erasing.taking import Views, gathered
 from expunge.errors import ModelDoesNotFit
 from expunge.method import Case, Report
 from expunge.observing import evaluating
@@ -39,7 +39,8 @@ class Bottleneck:
     place: Place
     layer: Erasure
     before: Map  # what earlier requests erased
-    carry: int | None  # directions in which features may vary after that; None: in all
+    carry: int | None = None  # directions in which features may vary after that; None: in all
+    views: Views | None = None  # shows batches as training did not; None: as they are
     lost: int = 0  # directions that the last estimate took away
 
     def renew(self, model: nn.Module) -> None:
@@ -93,7 +94,7 @@ class Bottleneck:
         some = replace(self.case.retain, part=replace(part, indices=part.indices[rows]))
         case, census = replace(self.case, retain=some), _only(self.census, rows)
         with torch.no_grad(), evaluating(model):
-            tally, x = gathered(model, case, census, place=self.place, keep=keep)
+            tally, x = gathered(model, case, census, place=self.place, keep=keep, views=self.views)
         tally.hold(tally.support < _RARE)
         edit = erase(tally)
         self.lost = edit.lost
@@ -104,7 +105,12 @@ class Bottleneck:
 
 
 def narrowed(
-    model: nn.Module, case: Case, survey: Survey, carry: int | None
+    model: nn.Module,
+    case: Case,
+    survey: Survey,
+    carry: int | None = None,
+    *,
+    views: Views | None = None,
 ) -> tuple[nn.Module, Bottleneck | None]:
     """The model with a layer that erases, unless that would cost or take too much."""
     few = case.retain.take(case.retain.part.indices[:_FEW])
@@ -114,7 +120,8 @@ def narrowed(
     if width > _WIDEST:
         case.report.note(f"nothing was erased in closed form: {width:,} features are too many")
         return model, None
-    model, bottleneck = _inserted(model, case, survey, carry)
+    model, bottleneck = _inserted(model, case, survey)
+    bottleneck = replace(bottleneck, carry=carry, views=views)
     if 2 * bottleneck.count(model) <= width:
         return bottleneck.settle(model), bottleneck
     bottleneck.lift()
@@ -124,9 +131,7 @@ def narrowed(
     return model, None
 
 
-def _inserted(
-    model: nn.Module, case: Case, survey: Survey, carry: int | None
-) -> tuple[nn.Module, Bottleneck]:
+def _inserted(model: nn.Module, case: Case, survey: Survey) -> tuple[nn.Module, Bottleneck]:
     """The model with a layer that erases nothing yet, and a hold on it."""
     few = case.retain.take(case.retain.part.indices[:_FEW])
     with evaluating(model):
@@ -138,7 +143,7 @@ def _inserted(
     if place.erasure is None:
         raise ModelDoesNotFit(f"an erasure was put {place} and is not found there", hint=_ELSEWHERE)
     quiet = replace(case, report=Report())
-    return model, Bottleneck(quiet, survey.census, place, place.erasure, place.map, carry)
+    return model, Bottleneck(quiet, survey.census, place, place.erasure, place.map)
 
 
 def _only(census: Census, rows: Int[Tensor, " m"]) -> Census:

@@ -1,7 +1,7 @@
 """Take attributes out of the features that a model's answers are made from, in closed form."""
 
 from expunge.erasing.restoring import restored
-from expunge.erasing.taking import Plan, gathered, take_out
+from expunge.erasing.taking import Plan, Views, gathered, take_out
 from expunge.erasing.tallying import Tally
 
-__all__ = ["Plan", "Tally", "gathered", "restored", "take_out"]
+__all__ = ["Plan", "Tally", "Views", "gathered", "restored", "take_out"]

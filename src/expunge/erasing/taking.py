@@ -20,10 +20,15 @@ from expunge.erasing.tallying import Tally
 from expunge.errors import ModelDoesNotFit
 from expunge.method import Case
 from expunge.observing import evaluating
+from expunge.tasks import Batch
 
 _FEW = 8  # samples that show where features are read, and whether an erasure holds there
 _FLAT = 1e-9  # a direction that a map shrinks to less is gone
 _WIDEST = 8192  # features; to find the axes of more takes hours
+
+
+Views = Callable[[Batch], Batch]
+"""Shows a batch otherwise, as training did not see it, and with the same labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class Plan:
     inside: bool  # each class by itself, so that what a class tells of an attribute stays
     rare: int  # samples; features whose variance comes from fewer are held at their means
     penalty: float | None  # on the weights of a head that is fitted again; None: it stays
+    views: Views | None = None  # what inputs could have been as well; None: they are as they are
 
 
 def take_out(model: nn.Module, case: Case, plan: Plan) -> nn.Module:
@@ -44,7 +50,7 @@ def take_out(model: nn.Module, case: Case, plan: Plan) -> nn.Module:
         place = find(model, case.task, few)
         _check_width(place)
         keep = plan.penalty is not None
-        tally, rows = gathered(model, case, census, place=place, keep=keep)
+        tally, rows = gathered(model, case, census, place=place, keep=keep, views=plan.views)
         held = tally.support < plan.rare
         tally.hold(held)
         edit = plan.edit(tally)
@@ -67,6 +73,7 @@ def gathered(
     *,
     place: Place | None = None,
     keep: bool = False,
+    views: Views | None = None,
 ) -> tuple[Tally, Float[Tensor, "m d"]]:
     """Sums over all retained samples, each passed through the model once.
 
@@ -80,7 +87,8 @@ def gathered(
     left = None if there is None else there.map
     with lifted(there):
         for k, batch in enumerate(batches):
-            raw = finite(case.task.answer(model, batch).embedding)
+            shown = batch if views is None else views(batch)
+            raw = finite(case.task.answer(model, shown).embedding)
             x = left(raw.double()) if left else raw
             tally.add(x, answers[k], y[k])
             rows.append((x if keep else x[:0]).to("cpu", exact(raw)))

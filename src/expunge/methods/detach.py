@@ -42,6 +42,7 @@ from expunge.detaching.holding import Aim, Depth, Estimator
 from expunge.detaching.remembering import losses
 from expunge.detaching.surveying import Condition, Survey, survey
 from expunge.detaching.weighing import Weights, ramp
+from expunge.erasing import Views
 from expunge.errors import BadSetting
 from expunge.method import Case, Method, learning
 from expunge.request import Attribute, Target
@@ -74,6 +75,7 @@ class Detach(Method):
     condition_on: Condition = "task"  # task: what the label tells may stay
     erase: bool = True  # in closed form before the head, estimated anew after every epoch
     carry: int | None = 32  # directions in which erased features may still vary; None: in all
+    views: Views | None = None  # shows batches as training did not, for the closed form
     distil: float = 0.5  # of the original's answers
     cuts: int | tuple[str, ...] = 0  # how many, or after which layers, where no gradient passes
     critics: int = 3  # of every attribute, at every depth
@@ -129,7 +131,9 @@ class _Walk:
         choice, parts = Choice.of(model, case, found, how.floor), _divided(model, case, how.cuts)
         shares = [(k + 1) / (len(parts) + 1) for k in range(len(parts))]
         depths = [Depth(found, aim, at=share, answers=parts.answers) for share in shares]
-        model, bottleneck = narrowed(model, case, found, how.carry) if how.erase else (model, None)
+        bottleneck = None
+        if how.erase:
+            model, bottleneck = narrowed(model, case, found, how.carry, views=how.views)
         if bottleneck:
             choice.consider(model, 0)
         optimizer = SGD(learning(model), lr=how.lr, momentum=_MOMENTUM, weight_decay=_DECAY)

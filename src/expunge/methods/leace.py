@@ -14,6 +14,9 @@ the layer knows all that it knew. Each class takes as many directions as it has 
 whether a group there has a thousand members or one; ``condition_on="nothing"`` takes no more than
 one class would, and leaves what each class tells in a way of its own.
 
+Features of samples that a network knows by heart are unlike those of others, and what is erased
+on them is not all that others show. ``views`` shows every sample as training never did.
+
 It costs one forward pass of every retained sample, and no gradient of the model.
 """
 
@@ -23,7 +26,7 @@ from typing import ClassVar, Literal
 from torch import nn
 
 from expunge.algebra.erasure import erase
-from expunge.erasing import Plan, take_out
+from expunge.erasing import Plan, Views, take_out
 from expunge.method import Case, Method
 from expunge.request import Attribute, Target
 
@@ -39,8 +42,9 @@ class Leace(Method):
     rare: int = 20  # samples; features that fewer make vary are held at their means
     refit: bool = True  # the linear head, on the erased features of all retained samples
     l2: float = 1e-3  # penalty on its weights, for features of a mean variance of one
+    views: Views | None = None  # shows batches as training did not: mirrored, say; None: as it did
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
         penalty = self.l2 if self.refit else None
-        plan = Plan(erase, self.condition_on == "task", self.rare, penalty)
+        plan = Plan(erase, self.condition_on == "task", self.rare, penalty, self.views)
         return take_out(model, case, plan)

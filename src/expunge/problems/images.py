@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from expunge.errors import MissingInput
 from expunge.storing import digest_text, writing
+from expunge.tasks import Batch
 
 Picture = Float[Tensor, "n c h w"]
 
@@ -73,6 +74,13 @@ class CropAndFlip:
         padded = F.pad(x, (self.pixels,) * 4).permute(0, 2, 3, 1)
         each = torch.arange(n, device=x.device)[:, None, None]
         return padded[each, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2), y
+
+
+def mirrored(batch: Batch) -> Batch:
+    """A batch of pictures, half of them mirrored."""
+    x, *rest = batch
+    mirror = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5
+    return torch.where(mirror, x.flip(-1), x), *rest
 
 
 def data_folder(data: str | Path | None) -> Path:
