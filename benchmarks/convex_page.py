@@ -23,7 +23,7 @@ last 50 of them, DeltaGrad and Amnesiac all. Distances are to the optimum withou
 a share of what doing nothing has: 100 % is doing nothing. *Skewed* takes threes and eights first.
 Values are means over seeds with their 95 % t-interval, or with one seed the value. *Seconds* are
 those of the processor on one thread; *time* is their share of what retraining by that SGD takes,
-by its first hundred steps. *Gradients* are of single samples, products with their curvature
+by some hundred of its steps. *Gradients* are of single samples, products with their curvature
 included. One Newton step is a window of one step, with a tail.
 """
 
