@@ -30,13 +30,13 @@ TASK = Classification(attributes={"z": lambda batch: batch[2]})
 COLUMNS = ("task", "linear", "perceptron", "perceptron inside classes")
 
 
-def table(tell: Callable[[str], None]) -> tuple[dict[str, Any], str]:
-    """All ways, as numbers and as a page."""
+def table(tell: Callable[[str], None]) -> dict[str, Any]:
+    """What probes find after all ways."""
     found: dict[str, list[dict[str, float]]] = {}
     for name, train in WAYS.items():
         found[name] = [judged(train(_drawn(seed), seed), seed) for seed in range(SEEDS)]
         tell(f"{name}: {found[name]}")
-    return found, _page(found)
+    return found
 
 
 def plain(data: TensorDataset, seed: int) -> nn.Module:
@@ -133,9 +133,10 @@ def _drawn(seed: int) -> TensorDataset:
     return TensorDataset(signs @ ways + noise, y, z)
 
 
-def _page(found: dict[str, list[dict[str, float]]]) -> str:
+def page(found: dict[str, list[dict[str, float]]]) -> str:
+    """The same, for people to read."""
     lines = [
-        "# What a toy's features tell after every way to remove an attribute",
+        "## What a toy's features tell after every way to remove an attribute",
         "",
         (
             f"{INPUTS} inputs, {SAMPLES:,} samples; label and attribute correlated by .6. "
