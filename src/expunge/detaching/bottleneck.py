@@ -16,14 +16,13 @@ from expunge.detaching.surveying import Survey
 from expunge.erasing.asking import Answers, Census
 from expunge.erasing.inserting import Erasure, Place, check, find, put, replaced
 from expunge.erasing.refitting import refitted
-from expunge.erasing.taking import Views, gathered
+from expunge.erasing.taking import WIDEST, Views, gathered
 from expunge.errors import ModelDoesNotFit
 from expunge.method import Case, Report
 from expunge.observing import evaluating
 from expunge.precision import half
 
 _FEW = 8  # samples that show where features are read
-_WIDEST = 8192  # features; to find the axes of more takes hours
 _ENOUGH, _EACH = 6000, 20  # samples behind an estimate on the way: so many, or so many a feature
 _RARE = 20  # samples; features that fewer make vary are held at their means
 _ELSEWHERE = "pass erase=False, or the task another layer."
@@ -42,6 +41,15 @@ class Bottleneck:
     carry: int | None = None  # directions in which features may vary after that; None: in all
     views: Views | None = None  # shows batches as training did not; None: as they are
     lost: int = 0  # directions that the last estimate took away
+
+    @property
+    def told(self) -> str:
+        """What features lack."""
+        lost = f"{self.lost} directions are erased"
+        left = len(self.before.bias) - self.lost
+        if self.carry is None or self.carry >= left:
+            return lost
+        return f"{lost}, and of {left} others features keep the widest {self.carry},"
 
     def renew(self, model: nn.Module) -> None:
         """Estimate what is to be erased anew, from as many samples as it takes; fit the head."""
@@ -117,7 +125,7 @@ def narrowed(
     with evaluating(model):
         features = find(model, case.task, few).features
     width = features.shape[1]
-    if width > _WIDEST:
+    if width > WIDEST:
         case.report.note(f"nothing was erased in closed form: {width:,} features are too many")
         return model, None
     model, bottleneck = _inserted(model, case, survey)

@@ -107,9 +107,8 @@ def _run(model: nn.Module, task: Task, batch: Batch) -> _Run:
         if not isinstance(output, Tensor):
             return output
         before = any(node is output.grad_fn and not n.startswith(f"{name}.") for n, node, _ in seen)
-        output = (
-            output * 1.0 if before else output
-        )  # who hands on what it gets has a way of its own
+        if before:  # who hands on what it gets has a way of its own
+            output = output * 1.0
         new = not before and not any(module.children())
         seen.append((name, output.grad_fn, output.numel() if new else 0))
         return output

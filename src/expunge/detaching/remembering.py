@@ -6,24 +6,14 @@ from typing import Any
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from expunge.stepping import Saying
 from expunge.storing import as_json
 from expunge.tasks import Answer, Batch, Kind, Task
 
 
 def losses(task: Task, logits: Float[Tensor, "n *c"], batch: Batch) -> Float[Tensor, " n"]:
     """One loss a sample, without another pass."""
-    return task.loss(_Said(logits), batch)
-
-
-class _Said(nn.Module):
-    """Stands in for a model that has answered already."""
-
-    def __init__(self, logits: Tensor) -> None:
-        super().__init__()
-        self.logits = logits
-
-    def forward(self, *_args: Any, **_named: Any) -> Tensor:
-        return self.logits
+    return task.loss(Saying(logits), batch)
 
 
 @dataclass(slots=True, eq=False)

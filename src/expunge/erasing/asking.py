@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from expunge.algebra.erasure import columns
+from expunge.algebra.information import known
 from expunge.batching import Batches
 from expunge.errors import BatchUnreadable, RequestDoesNotFit
 from expunge.method import Case
@@ -30,7 +31,7 @@ class Answers:
     @property
     def known(self) -> Bool[Tensor, " n"]:
         """Who answers at all."""
-        return ~self.values.isnan() if self.values.is_floating_point() else self.values >= 0
+        return known(self.values)
 
     def columns(self) -> Float[Tensor, "n k"]:
         """A column for every group that is met, or the one column of a number."""

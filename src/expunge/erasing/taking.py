@@ -24,7 +24,8 @@ from expunge.tasks import Batch
 
 _FEW = 8  # samples that show where features are read, and whether an erasure holds there
 _FLAT = 1e-9  # a direction that a map shrinks to less is gone
-_WIDEST = 8192  # features; to find the axes of more takes hours
+WIDEST = 8192
+"""Features of a sample at most; to find the axes of more takes hours."""
 
 
 Views = Callable[[Batch], Batch]
@@ -122,9 +123,9 @@ def _refitted(
 
 def _check_width(place: Place) -> None:
     d = place.features.shape[1]
-    if d > _WIDEST:
+    if d > WIDEST:
         raise ModelDoesNotFit(
-            f"the features {place} are {d:,} numbers a sample, and no more than {_WIDEST:,} can be "
+            f"the features {place} are {d:,} numbers a sample, and no more than {WIDEST:,} can be "
             f"erased from",
             hint="pass the task layer=..., a layer whose output is pooled.",
         )

@@ -103,6 +103,11 @@ class Detach(Method):
                 f"epochs = {self.epochs}, lr = {self.lr}, batch = {self.batch}",
                 hint="each must be positive.",
             )
+        if self.carry == 0:
+            raise BadSetting(
+                "carry is 0: features that vary nowhere answer nothing",
+                hint="let them vary in some directions, or in all: carry=None.",
+            )
         training = Training(self.critics, self.critic_steps, self.critic_lr, self.renew)
         return Aim(weights, self.estimator, training)
 
@@ -162,7 +167,7 @@ class _Walk:
         for one in census.answers:
             note(one.told(census.y))
         if self.bottleneck:
-            note(f"{self.bottleneck.lost} directions are erased {self.bottleneck.place}")
+            note(f"{self.bottleneck.told} {self.bottleneck.place}")
         if len(self.cuts):
             note(f"no gradient passed after {', '.join(map(repr, self.cuts.layers))}")
         for name in self.depths[-1].known:

@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 from torch import nn
 
 from expunge.algebra.erasure import project
-from expunge.erasing import Plan, take_out
+from expunge.erasing import Plan, Views, take_out
 from expunge.method import Case, Method
 from expunge.request import Attribute, Target
 
@@ -31,8 +31,9 @@ class MeanProjection(Method):
     rare: int = 20  # samples; features that fewer make vary are held at their means
     refit: bool = True  # the linear head, on the projected features of all retained samples
     l2: float = 1e-3  # penalty on its weights, for features of a mean variance of one
+    views: Views | None = None  # shows batches as training did not: mirrored, say; None: as it did
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
         penalty = self.l2 if self.refit else None
-        plan = Plan(project, self.condition_on == "task", self.rare, penalty)
+        plan = Plan(project, self.condition_on == "task", self.rare, penalty, self.views)
         return take_out(model, case, plan)
