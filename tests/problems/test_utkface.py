@@ -1,63 +1,32 @@
 """Faces: every part apart, and what is known of everybody beside the pictures."""
 
-import io
 import os
 
-import numpy as np
 import pytest
 import torch
 
 from expunge.errors import MissingInput
 from expunge.problems.utkface import KNOWN, known_of, shrunk, utkface
 
-Image = pytest.importorskip("PIL.Image")
-N = 30
+N = 30  # faces
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("EXPUNGE_CACHE", str(tmp_path / "cache"))
-    generator = np.random.default_rng(0)
-    pictures = generator.integers(0, 256, (N, 64, 64, 3), dtype=np.uint8)
-    blobs = []
-    for picture in pictures:
-        file = io.BytesIO()
-        Image.fromarray(picture).save(file, "PNG")
-        blobs.append(np.frombuffer(file.getvalue(), np.uint8))
-    path = tmp_path / "utkface" / "utkface64.npz"
-    path.parent.mkdir()
-    np.savez(
-        path,
-        x_blob=np.concatenate(blobs),
-        x_offsets=np.cumsum([0, *map(len, blobs)]),
-        image_shape=np.array([64, 64, 3]),
-        age=np.arange(N, dtype=np.uint8) * 3,
-        gender=(np.arange(N) % 2).astype(np.int8),
-        race=np.where(np.arange(N) == 4, -1, np.arange(N) % 5).astype(np.int8),
-        glasses=np.ones(N, np.int8),
-        glasses_source=(np.arange(N) % 3).astype(np.uint8),
-        split=(np.arange(N) % 3).astype(np.uint8),
-        split_names=np.array(["train", "val", "test"]),
-    )
-    return tmp_path
-
-
-def test_nobody_is_in_two_parts(folder):
-    problem = utkface(data=folder)
+def test_nobody_is_in_two_parts(faces):
+    problem = utkface(data=faces)
     parts = [part.pictures.flatten(1) for part in (problem.train, problem.validation, problem.test)]
     assert [len(part) for part in parts] == [10, 10, 10]
     assert len(torch.cat(parts).unique(dim=0)) == N
 
 
-def test_ages_fall_into_bins_that_begin_where_they_say(folder):
-    known = utkface(data=folder).train.known
+def test_ages_fall_into_bins_that_begin_where_they_say(faces):
+    known = utkface(data=faces).train.known
     ages = torch.arange(0, N, 3) * 3
     expected = [sum(age >= start for start in (24, 30, 46)) for age in ages.tolist()]
     assert known[:, KNOWN.index("age")].tolist() == expected
 
 
-def test_what_nobody_labelled_is_told(folder):
-    problem = utkface(data=folder)
+def test_what_nobody_labelled_is_told(faces):
+    problem = utkface(data=faces)
     glasses = {
         name: known_of(part.prepare(*part.tensors), "glasses").unique().tolist()
         for name, part in (("train", problem.train), ("val", problem.validation))
@@ -65,15 +34,15 @@ def test_what_nobody_labelled_is_told(folder):
     assert glasses == {"train": [-1], "val": [1]}, "only the random pool counts"
 
 
-def test_who_lacks_the_label_of_the_task_is_in_no_part(folder):
-    problem = utkface(data=folder, task="race")
+def test_who_lacks_the_label_of_the_task_is_in_no_part(faces):
+    problem = utkface(data=faces, task="race")
     sizes = [len(part) for part in (problem.train, problem.validation, problem.test)]
     assert sizes == [10, 9, 10]
     assert problem.validation.labels.min() >= 0
 
 
-def test_one_face_comes_out_like_a_row_of_a_batch(folder):
-    part = utkface(data=folder).test
+def test_one_face_comes_out_like_a_row_of_a_batch(faces):
+    part = utkface(data=faces).test
     for one, rows in zip(part[3], part.prepare(*part.tensors), strict=True):
         torch.testing.assert_close(one, rows[3])
 
