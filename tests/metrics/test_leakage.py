@@ -201,10 +201,25 @@ def test_a_map_shows_scored_samples_before_and_after_and_names_nobody():
 def test_every_probe_of_every_place_stands_in_a_table():
     found = projected()
     columns = found[IN_ALL].exhibit.columns
-    assert {len(column) for column in columns.values()} == {4 * 2}
-    assert set(columns["probe"]) == {"linear", "k-NN"}
+    assert {len(column) for column in columns.values()} == {4 * 2 + 2}
+    assert {*columns["probe"]} - {"linear", "k-NN"} <= {
+        "linear of the logits",
+        "k-NN of the logits",
+    }
     curve = found[BITS].exhibit.columns
     assert len(curve["bits"]) == 2 * 2
+
+
+def test_what_the_logits_tell_counts_as_told_by_the_features():
+    columns = projected()[IN_ALL].exhibit.columns
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    for asked in {row["asked"] for row in rows}:
+        mine = [row for row in rows if row["asked"] == asked]
+        (extra,) = (row for row in mine if row["probe"].endswith(" of the logits"))
+        name = extra["probe"].removesuffix(" of the logits")
+        (plain,) = (r for r in mine if (r["place"], r["probe"]) == ("the logits", name))
+        assert extra["place"] == "feature layer"
+        assert extra["unlearned"] == plain["unlearned"]
 
 
 def test_the_same_trial_gives_the_same_numbers_and_disturbs_no_draw():
@@ -222,7 +237,10 @@ def test_every_family_is_asked_unless_some_are_named(monkeypatch):
     monkeypatch.setattr("expunge.probing.FAMILIES", {**FAMILIES, **light})
     assert Leakage().families == tuple(FAMILIES)
     found = measured(trial(net(), net()), families=Leakage().families, rows=40)
-    assert set(found[IN_ALL].exhibit.columns["probe"]) == set(FAMILIES)
+    probes = {
+        name.removesuffix(" of the logits") for name in found[IN_ALL].exhibit.columns["probe"]
+    }
+    assert probes == set(FAMILIES)
     assert found[BITS].value > 0.3
 
 

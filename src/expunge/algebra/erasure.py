@@ -29,6 +29,8 @@ _NOISE = 4.0  # variances of rounding, below which a direction is no more than t
 _FLAT = 1e-14  # share of all variance, below which a direction is rounding
 _SAME = 1e-12  # share of the mean square of answers that vary by rounding alone
 _ALIKE = 1e-7  # a correlation below it is rounding
+_RIDGE = 1e-3  # share of the mean variance, added where classes are told apart
+_SMALLEST = 1e-300  # keeps features that never vary from being divided by zero
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,6 +103,12 @@ class Moments:
         """The mean of the features."""
         _, inside, *_ = self._parts()
         return self.origin + inside[:-1].sum(1) / inside[-1].sum()
+
+    @property
+    def means(self) -> Float[Tensor, "c d"]:
+        """The mean of the features in every class; of an empty one, where counting began."""
+        _, inside, *_ = self._parts()
+        return self.origin + (inside[:-1] / inside[-1].clamp_min(1)).mT
 
     @property
     def within(self) -> Float[Tensor, "d d"]:
@@ -205,11 +213,22 @@ def project(moments: Moments) -> Map:
 
 
 def narrow(moments: Moments, edit: Map, most: int) -> Map:
-    """An edit about the mean, and after it no more directions than so many: the widest."""
-    _, axes = torch.linalg.eigh(edit.matrix @ moments.total @ edit.matrix.mT)
-    wide, held = axes[:, -most:] @ axes[:, -most:].mT, (edit.matrix == 0).all(1)
-    wide[held] = 0  # to the last digit
-    return Map(wide, moments.mean - wide @ moments.mean).after(edit)
+    """An edit about the mean, and after it only what tells the classes, and what is widest.
+
+    So many directions are kept, whole, beside those in which a linear discriminant reads.
+    """
+    left = edit.matrix
+    apart = left @ (moments.means - moments.mean).mT
+    within = left @ moments.within @ left.mT
+    ridge = _RIDGE * within.diagonal().mean().clamp_min(_SMALLEST) * torch.eye(len(within))
+    tells = _axes(torch.linalg.solve(within + ridge, apart))
+    rest = torch.eye(len(left)) - tells @ tells.mT
+    widths, axes = torch.linalg.eigh(rest @ left @ moments.total @ left.mT @ rest)
+    axes = axes[:, widths > _FLAT * len(widths) * widths[-1]]
+    kept = torch.cat([tells, axes[:, max(0, axes.shape[1] - most) :]], 1)
+    only = kept @ kept.mT
+    only[(left == 0).all(1)] = 0  # to the last digit
+    return Map(only, moments.mean - only @ moments.mean).after(edit)
 
 
 def _without(moments: Moments, told: Float[Tensor, "m r"], scores: Float[Tensor, "r m"]) -> Map:
@@ -225,6 +244,12 @@ def _without(moments: Moments, told: Float[Tensor, "m r"], scores: Float[Tensor,
     found[live.nonzero(), live.nonzero().mT] = edit
     found[held] = 0
     return Map(found, moments.mean - found @ moments.mean, told.shape[1])
+
+
+def _axes(directions: Float[Tensor, "d c"]) -> Float[Tensor, "d k"]:
+    """Orthogonal axes of all that these directions span."""
+    axes, sizes, _ = torch.linalg.svd(directions, full_matrices=False)
+    return axes[:, sizes > _ALIKE * sizes.max().clamp_min(_SMALLEST)]
 
 
 def _blocks(inside: Float[Tensor, "n c"], z: Float[Tensor, "n m"]) -> Float[Tensor, "n b"]:

@@ -38,7 +38,7 @@ class Bottleneck:
     place: Place
     layer: Erasure
     before: Map  # what earlier requests erased
-    carry: int | None = None  # directions in which features may vary after that; None: in all
+    carry: int | None = None  # directions in which features may vary beside the task's; None: all
     views: Views | None = None  # shows batches as training did not; None: as they are
     lost: int = 0  # directions that the last estimate took away
 
@@ -49,7 +49,8 @@ class Bottleneck:
         left = len(self.before.bias) - self.lost
         if self.carry is None or self.carry >= left:
             return lost
-        return f"{lost}, and of {left} others features keep the widest {self.carry},"
+        beside = f"the widest {self.carry} beside" if self.carry else "no more than"
+        return f"{lost}, and of {left} others features keep {beside} those that tell the classes,"
 
     def renew(self, model: nn.Module) -> None:
         """Estimate what is to be erased anew, from as many samples as it takes; fit the head."""
@@ -106,7 +107,7 @@ class Bottleneck:
         tally.hold(tally.support < _RARE)
         edit = erase(tally)
         self.lost = edit.lost
-        if self.carry is not None:
+        if self.carry is not None and tally.classes > 1:
             edit = narrow(tally, edit, self.carry)
         self.layer.hold(edit.after(self.before))
         return x

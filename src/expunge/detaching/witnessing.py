@@ -1,10 +1,12 @@
 """What held-out features still tell an attribute by, to witnesses that have no part in training.
 
 Critics that a model was trained against know only what they were shown. So a linear probe and a
-small network learn from some validation samples, choose by others, and are scored by the rest. The
-one that is better for the samples to choose by counts.
+small network learn from some validation samples, choose by others, and are scored by yet others, in
+turns, until all were scored. Of features and logits what tells more counts: features can hide what
+they tell from probes that learn from few.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 
 from expunge.algebra.families import linear, networks
 from expunge.algebra.gains import bits
-from expunge.algebra.guessing import Asked, mixed, price
+from expunge.algebra.guessing import Asked, price
 from expunge.algebra.information import Prior
 from expunge.batching import Batches
 from expunge.detaching.surveying import Survey
@@ -22,12 +24,12 @@ from expunge.erasing.asking import Answers, ask
 from expunge.errors import MissingInput, RequestDoesNotFit
 from expunge.method import Case, Report
 from expunge.observing import BATCH, observe
-from expunge.reserving import dealt, grouped
+from expunge.reserving import grouped
 from expunge.splitting import Part
 
 _MOST = 6000  # samples to look at
-_LEAST = 20  # that probes learn from, choose by, and are scored by
-_BETS = 0.1  # share of who sees the class alone in every guess
+_FOLDS = 4  # of them: probes are scored by each, choose by the next, and learn from the others
+_LEAST = 20  # in a fold
 _PROBES = (linear, partial(networks, width=64, copies=1))
 
 
@@ -79,7 +81,8 @@ class Witnesses:
             )
         (x,) = seen.features.values()
         use = -seen.losses.mean().item() if self.worth == "loss" else seen.accuracy
-        return Look(epoch, use, sum(question.leak(x) for question in self.questions))
+        places = x.flatten(1), seen.logits.flatten(1)
+        return Look(epoch, use, sum(question.leak(places) for question in self.questions))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,28 +91,40 @@ class _Question:
 
     z: Int[Tensor, " n"]
     y: Int[Tensor, " n"]
-    ways: tuple[Int[Tensor, " _"], ...]  # whom to learn from, to choose by, and to score by
+    folds: tuple[Int[Tensor, " _"], ...]
 
     @classmethod
     def about(cls, answers: Answers, y: Int[Tensor, " n"]) -> "_Question":
         z = grouped(answers.values).of
         rows = (z >= 0).nonzero().flatten()
+        rows = rows[torch.randperm(len(rows))]
         cell = y[rows] * (int(z.max()) + 1) + z[rows]
-        way = dealt(cell, rows, torch.zeros(len(rows), dtype=torch.bool))
-        return cls(z, y, tuple(rows[way == k] for k in range(3)))
+        rows = rows[cell.argsort(stable=True)]  # so that each cell goes to every fold
+        return cls(z, y, tuple(rows[k::_FOLDS].sort().values for k in range(_FOLDS)))
 
     @property
     def fits(self) -> bool:
         """Whether there are samples enough."""
-        return min(map(len, self.ways)) >= _LEAST
+        return min(map(len, self.folds)) >= _LEAST
 
-    def leak(self, x: Float[Tensor, "n d"]) -> float:
-        """Bits that the better probe gains."""
-        first, groups, classes = self.ways[0], int(self.z.max()) + 1, int(self.y.max()) + 1
+    def leak(self, places: Sequence[Float[Tensor, "n _"]]) -> float:
+        """Bits that the best probe gains at the best of some places: each fold is scored once."""
+        found = [self._gained(places, k) for k in range(_FOLDS)]
+        return max(0.0, torch.cat(found).mean().item())
+
+    def _gained(self, places: Sequence[Float[Tensor, "n _"]], turn: int) -> Float[Tensor, " m"]:
+        """What is gained on one fold, by who chose by the next and learnt from all others."""
+        score, choose, *others = (self.folds[k - turn] for k in range(_FOLDS))
+        first, groups, classes = torch.cat(others), int(self.z.max()) + 1, int(self.y.max()) + 1
         prior = Prior.of(self.z[first], self.y[first], groups=groups, classes=classes)
-        # A feature that hardly ever varies can be thousands of deviations away in another sample.
-        x = x.clamp(x[first].amin(0), x[first].amax(0))
-        learn, choose, score = (Asked.of(x[w], self.z[w], self.y[w], prior) for w in self.ways)
-        guesses = [probe(learn, choose) for probe in _PROBES]
-        best = min(guesses, key=lambda guess: price(guess, choose))
-        return max(0.0, bits(mixed(best(score), score, _BETS), score).mean().item())
+        found = []
+        for x in places:
+            # What hardly ever varies can be thousands of deviations away in another sample.
+            near = x.clamp(x[first].amin(0), x[first].amax(0))
+            learnt, aside, asked = (
+                Asked.of(near[w], self.z[w], self.y[w], prior) for w in (first, choose, score)
+            )
+            for probe in _PROBES:
+                guess = probe(learnt, aside)
+                found.append((price(guess, aside), bits(guess(asked), asked)))
+        return min(found, key=lambda each: each[0])[1]

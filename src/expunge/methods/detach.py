@@ -74,8 +74,8 @@ class Detach(Method):
     estimator: Estimator = "vclub"  # of what is known of the attribute
     condition_on: Condition = "task"  # task: what the label tells may stay
     erase: bool = True  # in closed form before the head, estimated anew after every epoch
-    carry: int | None = 32  # directions in which erased features may still vary; None: in all
-    views: Views | None = None  # shows batches as training did not, for the closed form
+    carry: int | None = 32  # directions that erased features keep beside the task's; None: all
+    views: Views | None = None  # shows batches as training did not; None: as they are
     distil: float = 0.5  # of the original's answers
     cuts: int | tuple[str, ...] = 0  # how many, or after which layers, where no gradient passes
     critics: int = 3  # of every attribute, at every depth
@@ -102,11 +102,6 @@ class Detach(Method):
             raise BadSetting(
                 f"epochs = {self.epochs}, lr = {self.lr}, batch = {self.batch}",
                 hint="each must be positive.",
-            )
-        if self.carry == 0:
-            raise BadSetting(
-                "carry is 0: features that vary nowhere answer nothing",
-                hint="let them vary in some directions, or in all: carry=None.",
             )
         training = Training(self.critics, self.critic_steps, self.critic_lr, self.renew)
         return Aim(weights, self.estimator, training)
@@ -187,6 +182,8 @@ class _Walk:
 
     def step(self, ids: Int[Tensor, " n"], batch: Batch) -> None:
         task, report, share = self.case.task, self.case.report, ramp(self.steps, self._rise)
+        if self.how.views is not None:
+            batch = self.how.views(batch)
         for group in self.optimizer.param_groups:
             group["lr"] = self.how.lr * _rate(self.steps / report.total)
         self.model.train()

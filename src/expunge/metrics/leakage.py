@@ -5,10 +5,11 @@ every group is seen, in bits, in accuracy, and by how well it ranks. What counts
 leak, beyond what the label tells: any model that tells the label tells whatever goes with it.
 
 Probes of four families, chosen by samples of their own, are asked at the feature layer and at the
-logits; the first two of them also at some layers on the way. Beside the original stand other
-yardsticks: the label alone, the raw inputs, a network that was never trained (which leaks too), and
-an attribute handed out anew inside every class, of which nothing can be read but chance. Who is
-exposed is told as a share and a distribution, never by name.
+logits; the first two of them also at some layers on the way. What the logits tell the features tell
+as well, though they may hide it from probes among numbers that say nothing. Beside the original
+stand other yardsticks: the label alone, the raw inputs, a network that was never trained (which
+leaks too), and an attribute handed out anew inside every class, of which nothing can be read but
+chance. Who is exposed is told as a share and a distribution, never by name.
 
 No probe proves that there is nothing to find: a gain of zero is that of these families, on so many
 samples, at these places. One pass over held-out samples a model, and some seconds for every probe.
@@ -91,9 +92,11 @@ class Leakage(Metric):
             for place, x in places.items():
                 if place not in known or not torch.equal(x, seen["original"][place]):
                     known[place] = self.probed(question, x, None if place in _AT else _QUICK)
-                yield (_BEYOND, which, place), known[place]
+            unaided = {place: self.probed(question.unaided, places[place]) for place in _AT}
+            for place in places:
+                yield (_BEYOND, which, place), _whole(known, place)
             for place in _AT:
-                yield (_IN_ALL, which, place), self.probed(question.unaided, places[place])
+                yield (_IN_ALL, which, place), _whole(unaided, place)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -235,6 +238,15 @@ class _Study:
     def _map(self) -> Exhibit:
         words = self.held.attributes[self.name].words
         return mapped(self.name, self.question, words, self.seen)
+
+
+def _whole(found: Mapping[str, Found], place: str) -> Found:
+    """What probes found at a place. Who has the features has the logits: that counts as well."""
+    if place != FEATURES:
+        return found[place]
+    said = best(found[LOGITS])
+    name = f"{said.probe} of the logits"
+    return {**found[place], name: replace(said, probe=name)}
 
 
 def _caught(found: Finding) -> Float[Tensor, " n"]:
