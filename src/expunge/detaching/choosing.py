@@ -68,10 +68,13 @@ class Choice:
 def chosen(looks: Sequence[Look], original: Look, floor: float) -> Look:
     """The least leak of those that lost no more use than the floor, or of all where none is left.
 
-    Leaks are as good as equal where they differ by less than a twentieth of the original's: then
-    use decides. Of a loss, which is a use below zero, the floor is a share.
+    A leak is as good as the least where it is more by no more than a twentieth of the original's:
+    then use decides. Of a loss, which is a use below zero, the floor is a share.
     """
     least = original.use - floor * (1.0 if original.use >= 0 else -original.use)
     grain = max(_GRAIN * original.leak, _NOISE)
-    fine = [look for look in looks if look.use >= least]
-    return min(fine or looks, key=lambda look: (look.leak // grain, -look.use, -look.epoch))
+    fine = [look for look in looks if look.use >= least] or looks
+    near = min(look.leak for look in fine) + grain
+    return max(
+        (look for look in fine if look.leak <= near), key=lambda look: (look.use, look.epoch)
+    )

@@ -74,7 +74,7 @@ class Detach(Method):
     estimator: Estimator = "vclub"  # of what is known of the attribute
     condition_on: Condition = "task"  # task: what the label tells may stay
     erase: bool = True  # in closed form before the head, estimated anew after every epoch
-    carry: int | None = 32  # directions that erased features keep beside the task's; None: all
+    carry: int | None = 0  # directions that erased features keep beside the task's; None: all
     views: Views | None = None  # shows batches as training did not; None: as they are
     distil: float = 0.5  # of the original's answers
     cuts: int | tuple[str, ...] = 0  # how many, or after which layers, where no gradient passes
