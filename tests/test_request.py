@@ -44,3 +44,8 @@ def test_what_nobody_said_stays_unsaid():
 def test_a_request_cannot_be_changed():
     with pytest.raises(FrozenInstanceError):
         Request(Classes((1,))).reason = "another"
+
+
+def test_a_second_target_is_no_subject():
+    with pytest.raises(TypeError, match="positional"):
+        Request(Attribute("sex"), Attribute("race"))

@@ -1,7 +1,7 @@
 """What must be forgotten, and for whom."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -36,6 +36,7 @@ class Request:
     """One deletion request, as it arrived."""
 
     target: Target
+    _: KW_ONLY  # what else is to go is another request
     subject: str = ""
     id: str = field(default_factory=lambda: uuid4().hex[:12])
     received: datetime = field(default_factory=lambda: datetime.now(UTC))

@@ -36,3 +36,16 @@ def test_the_task_tells_the_colour_and_the_same_one_every_time():
     batch = one.test[:]
     assert torch.equal(one.task.attribute(batch, "colour"), colour_of(two.test[:]))
     assert set(colour_of(batch).tolist()) == {0, 1, 2}
+
+
+def test_held_out_digits_may_be_seen_in_every_colour():
+    once, thrice = coloured_digits(), coloured_digits(colours=3)
+    assert torch.equal(once.train[:][0], thrice.train[:][0])
+    (x, y, colour), (_, y_once, colour_once) = thrice.test[:], once.test[:]
+    n = len(y_once)
+    assert len(y) == 3 * n
+    assert torch.equal(y[2 * n :], y_once)
+    assert torch.equal(colour[:n], colour_once)
+    assert torch.equal(colour.view(3, n).sort(0).values[:, 0], torch.arange(3))
+    assert colour.bincount().tolist() == [n, n, n]
+    torch.testing.assert_close(x[:n].amax(1), x[n : 2 * n].amax(1))

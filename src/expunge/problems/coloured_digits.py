@@ -23,12 +23,15 @@ COLOURS = ("red", "green", "blue")
 _PALE = 0.25  # how much of the ink shows in the other channels
 
 
-def coloured_digits(*, width: int = 16, epochs: int = 20) -> Problem:
-    """A small convolutional network that reads digits of any colour."""
+def coloured_digits(*, width: int = 16, epochs: int = 20, colours: int = 1) -> Problem:
+    """A small convolutional network that reads digits of any colour.
+
+    Held-out digits may be seen in several ``colours``, up to all three, one after the other: what
+    probes find in them is then known more closely.
+    """
     plain = digits(network="cnn")
-    train, test, validation = (
-        _inked(part, seed) for seed, part in enumerate((plain.train, plain.test, plain.validation))
-    )
+    train = _inked(plain.train, 0)
+    test, validation = _inked(plain.test, 1, colours), _inked(plain.validation, 2, colours)
     build = partial(small_cnn, channels=3, depth=2, width=width)
     return Problem(
         train=train,
@@ -52,8 +55,10 @@ def inked(x: Float[Tensor, "n 1 h w"], colours: Int[Tensor, " n"]) -> Float[Tens
     return x * strength[:, :, None, None]
 
 
-def _inked(part: Data, seed: int) -> TensorDataset:
+def _inked(part: Data, seed: int, times: int = 1) -> TensorDataset:
+    """Every digit in a colour drawn for it, and in the colours that follow upon that."""
     x, y = Batches(Part.whole(part)).take(torch.arange(len(part)))
     generator = torch.Generator().manual_seed(seed)
-    colours = torch.randint(len(COLOURS), (len(x),), generator=generator)
-    return TensorDataset(inked(x, colours), y, colours)
+    first = torch.randint(len(COLOURS), (len(x),), generator=generator)
+    ink = torch.cat([(first + k) % len(COLOURS) for k in range(times)])
+    return TensorDataset(inked(x.repeat(times, 1, 1, 1), ink), y.repeat(times), ink)
