@@ -1,6 +1,7 @@
 """People whose inputs show a label and an attribute, which go together more often than not."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import torch
@@ -8,12 +9,16 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from expunge import Attribute, Classification
+from expunge.algebra.families import linear, networks
+from expunge.algebra.guessing import Asked, blind, price
+from expunge.algebra.information import Prior
 from expunge.batching import Batches
 from expunge.method import Case
 from expunge.splitting import Part
 from expunge.unlearning import seeded
 
 D, H = 7, 11  # inputs and features
+PROBES = linear, partial(networks, width=64, copies=1)
 
 
 @dataclass(frozen=True)
@@ -51,9 +56,27 @@ def drawn(n=240, seed=0, groups=3, noise=0.6):
     return People(x, y, z)
 
 
+def gains(x, z, y):
+    """Bits that fresh probes gain beyond the class on a third of the samples.
+
+    They learn from another third, and the last chooses between them.
+    """
+    ways = [torch.arange(len(z)) % 3 == k for k in range(3)]
+    prior = Prior.of(z[ways[0]], y[ways[0]], groups=3, classes=2)
+    learnt, aside, asked = (Asked.of(x[w], z[w], y[w], prior) for w in ways)
+    guesses = [probe(learnt, aside) for probe in PROBES]
+    best = min(guesses, key=lambda guess: price(guess, aside))
+    return price(blind, asked) - price(best, asked)
+
+
 @pytest.fixture(scope="session")
 def make_people():
     return drawn
+
+
+@pytest.fixture(scope="session")
+def gained():
+    return gains
 
 
 @pytest.fixture

@@ -115,7 +115,8 @@ def test_where_too_little_would_be_left_nothing_is_erased_and_a_note_says_so(peo
     case, before = people.case(), small(people.x)
     model, bottleneck = narrowed(small, case, survey(case), None)
     assert bottleneck is None
-    assert case.report.notes == ["nothing was erased in closed form: that takes 4 of 6 directions"]
+    (note,) = case.report.notes
+    assert note.startswith("nothing was erased in closed form: that takes 4 of 6 directions")
     torch.testing.assert_close(model(people.x), before)
 
 
@@ -125,6 +126,56 @@ def test_features_carry_no_more_directions_than_were_allowed(people, network):
         model, bottleneck = narrowed(network.eval(), case, survey(case), 2)
     x = features(model, people)
     sizes = torch.linalg.svdvals(x - x.mean(0))
-    assert (sizes > 1e-5 * sizes[0]).sum() == 2
+    assert (sizes > 1e-5 * sizes[0]).sum() == 1 + 2  # one tells two classes
     assert told(x, people) < 1e-6
     assert bottleneck.lost == 4
+
+
+@pytest.mark.parametrize(
+    ("carry", "more"),
+    [
+        (0, ", and of 6 others features keep no more than those that tell the classes,"),
+        (4, ", and of 6 others features keep the widest 4 beside those that tell the classes,"),
+        (5, ""),  # and one that tells the classes
+        (9, ""),
+        (None, ""),
+    ],
+)
+def test_it_tells_which_directions_are_kept_only_where_there_are_others(
+    people, network, carry, more
+):
+    case = people.case()
+    with seeded(0):
+        _, bottleneck = narrowed(network.eval(), case, survey(case), carry)
+    assert bottleneck.told == f"4 directions are erased{more}"
+
+
+def test_without_classes_to_tell_apart_nothing_is_narrowed_and_nothing_told(people, network):
+    case = people.case()
+    with seeded(0):
+        _, bottleneck = narrowed(network.eval(), case, survey(case, "nothing"), 0)
+    assert bottleneck.told == "2 directions are erased"
+    assert torch.linalg.matrix_rank(bottleneck.layer.matrix) == 11 - 2 - bottleneck.held
+
+
+@pytest.mark.parametrize("count", [30, 40, 59])
+def test_of_few_samples_features_are_not_held_because_they_are_few(make_people, network, count):
+    some = make_people(count)
+    case = some.case()
+    with seeded(0):
+        model, bottleneck = narrowed(network.eval(), case, survey(case), 0)
+    assert bottleneck.held <= 1  # one varies in five samples
+    assert (model(some.x).argmax(1) == some.y).double().mean() > 0.8
+
+
+def test_a_feature_that_a_few_samples_make_vary_is_held_and_counted(people, network):
+    with torch.no_grad():
+        h = network[:3](people.x)[:, 5] - network[2].bias[5]
+        network[2].bias[5] = -h.sort().values[-7]
+        seen = network[:4](people.x)
+    case = people.case()
+    assert (seen[:, 5] > 0).sum() == 6
+    with seeded(0):
+        model, bottleneck = narrowed(network.eval(), case, survey(case))
+    assert bottleneck.held == 2  # the network has another one
+    assert (model[4].before(seen)[:, 5] == seen[:, 5].mean()).all()

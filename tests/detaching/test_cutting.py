@@ -51,6 +51,21 @@ class Peeking(nn.Module):
         return self.head(torch.cat([self.body(x), x], 1))
 
 
+class Reading(nn.Module):
+    """Two layers look the words up: one before the first layer, one after it."""
+
+    def __init__(self, *, again):
+        super().__init__()
+        self.words, self.places = nn.Embedding(9, 7), nn.Embedding(3, 11)
+        self.again = nn.Embedding(9, 11) if again else None
+        self.body, self.third, self.head = nn.Linear(7, 11), nn.Linear(11, 5), nn.Linear(5, 2)
+
+    def forward(self, ids):
+        x = self.body(self.words(ids)).relu() + self.places(torch.arange(ids.shape[1]))
+        x = x if self.again is None else x + self.again(ids)
+        return self.head(self.third(x.mean(1)).relu())
+
+
 def test_no_gradient_crosses_a_cut(network):
     parts, x = cuts(network, TASK, batch(), ("1",)), batch()[0]
     seen = []
@@ -98,6 +113,47 @@ def test_a_connection_around_a_cut_is_found_and_refused(model, name):
         cuts(model(), task, batch(), (name,))
 
 
+@pytest.mark.parametrize("shape", ["mapping", "nest", "two", "computed"])
+def test_a_connection_around_a_cut_is_found_in_whatever_way_inputs_are_given(shape):
+    class Given(Peeking):
+        def forward(self, x, *_):
+            return super().forward(x[0]["x"] if shape == "nest" else x)
+
+    x, y = batch()
+    data, inputs = {
+        "mapping": ({"x": x, "y": y}, lambda b: {"x": b["x"]}),
+        "nest": ({"x": x, "y": y}, lambda b: {"x": [{"x": b["x"]}]}),
+        "two": ({"x": x, "y": y}, lambda b: (b["x"], b["y"])),
+        "computed": ({"x": x, "y": y}, lambda b: b["x"] / 2),
+    }[shape]
+    task = Classification(inputs=inputs, labels=lambda b: b["y"])
+    with pytest.raises(ModelDoesNotFit, match="leads around the cut after 'body'"):
+        cuts(Given(), task, data, ("body",))
+    assert not x.requires_grad
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_words_that_are_looked_up_again_lead_around_a_cut_and_their_places_do_not(frozen):
+    words = (
+        torch.randint(9, (6, 3), generator=torch.Generator().manual_seed(0)),
+        torch.arange(6) % 2,
+    )
+    assert [*cuts(Reading(again=False), TASK, words, ("body",)).layers] == ["body"]
+    model = Reading(again=True)
+    model.words.requires_grad_(requires_grad=not frozen)
+    with pytest.raises(ModelDoesNotFit, match="leads around the cut after 'body'"):
+        cuts(model, TASK, words, ("body",))
+    assert [*cuts(model, TASK, words, ("third",)).layers] == ["third"]
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_a_first_layer_may_overwrite_its_inputs():
+    model, (x, y) = nn.Sequential(nn.ReLU(inplace=True), *Skipping().children()), batch()
+    seen = x.clone()
+    assert [*cuts(model, TASK, (x, y), ("1",)).layers] == ["1"]
+    assert torch.equal(x, seen)
+
+
 def test_a_layer_on_a_connection_is_no_place_to_cut_though_it_changes_nothing():
     with pytest.raises(ModelDoesNotFit, match=r"leads around the cut after '3.skip'"):
         cuts(residual(), TASK, pictures(), ("3.skip",))
@@ -134,6 +190,8 @@ def test_more_cuts_than_can_be_made_are_refused(network):
         cuts(Peeking(), Classification(), batch(), 2)
     with pytest.raises(ModelDoesNotFit, match="cannot be cut 9 times"):
         cuts(network, TASK, batch(), 9)
+    with pytest.raises(ModelDoesNotFit, match="cannot be cut 1 times"):
+        cuts(nn.Linear(7, 2), TASK, batch(), 1)
 
 
 def test_names_of_no_layer_and_of_layers_after_the_features_are_refused(network):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from expunge.detaching import Aim, Weights
+from expunge.detaching import Aim, Training, Weights
 from expunge.detaching.critics import plain
 from expunge.detaching.decoders import missed, wanted
 from expunge.detaching.holding import Depth, rows
@@ -15,7 +15,7 @@ from expunge.unlearning import seeded
 ESTIMATORS = ["vclub", "minmax", "reversal"]
 
 
-def charged(people, *, share=1.0, rounds=12, aim=None, features=None, **how):
+def charged(people, *, share=1.0, rounds=4, aim=None, features=None, **how):
     """Slopes of the charge on features, after some rounds; and the depth."""
     x = people.x if features is None else features
     batch = (people.x, people.y, people.z)
@@ -41,8 +41,8 @@ def test_where_gamma_is_beta_the_features_are_left_alone(people, estimator):
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_a_step_against_the_charge_makes_the_attribute_harder_to_tell(people, estimator):
-    weights = Weights(0.0, 1.0, 1.0)
-    slope, depth, _ = charged(people, weights=weights, estimator=estimator, rounds=40)
+    aim = Aim(Weights(0.0, 1.0, 1.0), estimator, Training(copies=1))
+    slope, depth, _ = charged(people, aim=aim, rounds=40)
     critics, z, y = depth._critics[0], people.z, people.y
     before, after = (
         critics.surprises(plain(x, people.x), z, y).mean()
@@ -70,15 +70,48 @@ def test_critics_learn_from_features_without_their_history(people):
     assert layer.weight.grad is None
 
 
-def test_a_critic_that_is_worse_than_none_is_not_deceived_any_further(people):
+@pytest.mark.parametrize("estimator", ["vclub", "minmax"])
+def test_a_critic_that_is_worse_than_none_is_not_deceived_any_further(people, estimator):
     _, depth, _ = charged(people, rounds=30)
     wrong = -people.x  # as if the features had turned round since critics learned
     h = wrong.clone().requires_grad_()
-    depth._aim = Aim(Weights(0.0, 1.0, 1.0), "minmax")
+    depth._aim = Aim(Weights(0.0, 1.0, 1.0), estimator)
     depth._decoder = None
     depth.loss(h, (people.x, people.y, people.z), 1.0).backward()
     assert depth.known["ink"] < 0
     assert not h.grad.any()
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_batch_in_which_nobody_answers_charges_nothing_and_tells_nothing(people, estimator):
+    depth = Depth(survey(people.case()), Aim(Weights(0.0, 1.0, 1.0), estimator))
+    h = people.x.clone().requires_grad_()
+    loss = depth.loss(h, (people.x, people.y, torch.full_like(people.z, -1)), 1.0)
+    assert loss.item() == 0
+    assert depth.known == {}
+    assert depth.knew(1) == {"ink": 0.0}
+
+
+def test_what_critics_knew_is_a_mean_over_answers_and_not_over_batches(people):
+    depth = Depth(survey(people.case()), Aim())
+    told, answers = [], []
+    with seeded(0):
+        for share in (0.9, 0.02, 0.5):
+            z = torch.where(torch.rand(len(people.z)) < share, people.z, -1)
+            depth.loss(people.x, (people.x, people.y, z), 1.0)
+            told.append(depth.known["ink"])
+            answers.append((z >= 0).sum().item())
+    late = sum(a * b for a, b in zip(told[1:], answers[1:], strict=True)) / sum(answers[1:])
+    assert depth.knew(2)["ink"] == pytest.approx(max(0.0, late))
+    assert late > 0.01
+    assert abs(late - sum(told[1:]) / 2) > 0.01
+
+
+def test_what_is_remembered_outlives_layers_that_work_in_place(people):
+    depth, x = Depth(survey(people.case()), Aim()), people.x.clone()
+    depth.loss(x, (people.x, people.y, people.z), 1.0)
+    x.relu_()
+    assert torch.equal(depth._memory.all()[0], people.x)
 
 
 def test_the_charge_is_in_units_of_what_there_is_to_know(people):

@@ -42,9 +42,33 @@ def test_a_number_is_measured_in_deviations_from_the_mean_of_its_class(people):
     seen = ~z.isnan()
     means = torch.stack([z[seen & (people.y == k)].mean() for k in range(2)])
     torch.testing.assert_close(number.means[:2], means)
-    want = (z - means[people.y])[seen].square().mean().sqrt().item()
-    assert number.deviation == pytest.approx(want, rel=1e-5)
+    want = torch.stack([z[seen & (people.y == k)].std(correction=0) for k in range(2)])
+    torch.testing.assert_close(number.deviations[:2], want)
     assert found.shown(found.read((people.x, people.y, z)))[0].tolist() == [0, 0]  # missing
+
+
+def test_who_sees_the_class_alone_knows_nothing_of_a_number_however_classes_spread_it(people):
+    z = torch.randn(240, generator=torch.Generator().manual_seed(3))
+    z *= torch.tensor([0.1, 1.4])[people.y]
+    (number,) = survey(replace(people, z=z).case()).attributes
+    best = []
+    for k in range(2):
+        mine = people.y == k
+        bets = [torch.tensor([0.0, step / 10]).expand(240, 2) for step in range(-50, 31)]
+        best.append(min(number.surprise(bet[mine], z[mine], people.y[mine]) for bet in bets).item())
+    assert best == pytest.approx([number.entropy] * 2, abs=1e-4)
+
+
+def test_nobody_is_asked_for_a_number_that_the_class_tells(people):
+    z = torch.where(people.y == 1, people.x[:, 0], 0.3)
+    z[people.y.argmax()] = torch.nan
+    (number,) = survey(replace(people, z=z).case()).attributes
+    asked = number.asked(z, people.y)
+    assert torch.equal(asked, (people.y == 1) & ~z.isnan())
+    sure = torch.tensor([0.0, -5.0]).expand(240, 2)
+    telling = number.surprise(sure, z, people.y)
+    assert torch.equal(telling, number.surprise(sure[asked], z[asked], people.y[asked]))
+    assert number.bound(sure, z, people.y).isfinite()
 
 
 def test_several_attributes_are_told_side_by_side(people):

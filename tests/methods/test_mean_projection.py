@@ -1,5 +1,8 @@
 """Mean projection keeps the promise of LEACE, and moves the samples farther."""
 
+import json
+
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -24,17 +27,20 @@ def drawn():
     return x, y, z
 
 
-def outcome(method):
-    data = TensorDataset(*drawn())
+def network():
     with seeded(0):
-        model = nn.Sequential(nn.Linear(D, H), nn.Tanh(), nn.Linear(H, C)).double()
+        return nn.Sequential(nn.Linear(D, H), nn.Tanh(), nn.Linear(H, C)).double()
+
+
+def outcome(method, model=None, batch=None):
+    data, model = TensorDataset(*(batch or drawn())), model or network()
     parts = split(data, Request(Attribute("hat")), test=data)
     return unlearn(model, parts, method, task=TASK)
 
 
-def features(model):
+def features(model, batch=None):
     with torch.no_grad():
-        return TASK.answer(model, drawn()).embedding
+        return TASK.answer(model, batch or drawn()).embedding
 
 
 def test_inside_each_class_the_groups_have_one_mean():
@@ -75,3 +81,39 @@ def test_the_head_is_fitted_again_unless_it_shall_stay():
     with torch.no_grad():
         losses = [TASK.loss(found.after, drawn()).mean() for found in (stays, fitted)]
     assert losses[1] < 0.8 * losses[0]
+
+
+def mirrored(batch):
+    return batch[0].flip(1), *batch[1:]
+
+
+@pytest.mark.parametrize("method", [MeanProjection, Leace])
+def test_an_attribute_that_mirrored_inputs_alone_show_is_erased_by_views_that_mirror(method):
+    """The group stands at the one edge, and the network reads the other two columns alone."""
+    x, y, z = drawn()
+    x[:, :K] -= F.one_hot(z, K)
+    x[:, 0] += 3 * z
+    model = network()
+    with torch.no_grad():
+        model[0].weight[:, : D - 2] = 0
+
+    def apart(model):
+        seen = features(model, mirrored((x, y, z)))
+        found = []
+        for k in range(C):
+            means = torch.stack([seen[(y == k) & (z == group)].mean(0) for group in range(K)])
+            found.append((means - means[0]).abs().max())
+        return max(found)
+
+    plain, by_views = (
+        outcome(method(views=views), model, (x, y, z)).after for views in (None, mirrored)
+    )
+    assert apart(plain) > 0.1
+    assert apart(by_views) < 1e-12
+
+
+def test_views_are_among_its_settings():
+    plain, by_views = (MeanProjection(views=views).describe() for views in (None, mirrored))
+    assert plain["views"] is None
+    assert "mirrored" in json.dumps(by_views["views"])
+    assert {**plain, "views": 0} == {**by_views, "views": 0}

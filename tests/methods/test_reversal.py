@@ -69,6 +69,16 @@ def test_numbers_and_missing_answers_are_served(condition):
         assert weights(outcome(z, condition_on=condition).after).isfinite().all()
 
 
+def test_batches_in_which_nobody_answers_are_not_taken_for_knowledge():
+    _, _, groups = drawn()
+    few = torch.where(torch.arange(N) % 30 == 0, groups, -1)
+    found = outcome(few, batch=10, epochs=6)
+    heard = found.traces["bits of ink that the critic knows"]
+    assert len(heard) < len(found.traces["loss"])
+    assert max(bits for _, bits in heard) < 1
+    assert "in the last epoch" in found.notes[-1]
+
+
 def test_tasks_of_several_answers_are_served():
     x, y, _ = drawn()
     rows = torch.stack([y, x[:, 6] > 0], 1).float()

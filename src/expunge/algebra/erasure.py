@@ -106,9 +106,15 @@ class Moments:
 
     @property
     def means(self) -> Float[Tensor, "c d"]:
-        """The mean of the features in every class; of an empty one, where counting began."""
+        """The mean of the features in every class; of an empty one, that of all."""
         _, inside, *_ = self._parts()
-        return self.origin + (inside[:-1] / inside[-1].clamp_min(1)).mT
+        found = self.origin + (inside[:-1] / inside[-1].clamp_min(1)).mT
+        return torch.where(inside[-1][:, None] > 0, found, self.mean)
+
+    @property
+    def counts(self) -> Float[Tensor, " c"]:
+        """How many rows there are in every class."""
+        return self._parts()[1][-1]
 
     @property
     def within(self) -> Float[Tensor, "d d"]:
@@ -215,20 +221,25 @@ def project(moments: Moments) -> Map:
 def narrow(moments: Moments, edit: Map, most: int) -> Map:
     """An edit about the mean, and after it only what tells the classes, and what is widest.
 
-    So many directions are kept, whole, beside those in which a linear discriminant reads.
+    So many directions are kept, whole, beside those in which a linear discriminant reads. The
+    others count as lost. Of one class alone nobody can say what tells it, and all are kept.
     """
-    left = edit.matrix
+    if int((moments.counts > 0).sum()) < 2:
+        return edit
+    left, same = edit.matrix, torch.eye(len(edit.matrix), dtype=torch.double)
     apart = left @ (moments.means - moments.mean).mT
     within = left @ moments.within @ left.mT
-    ridge = _RIDGE * within.diagonal().mean().clamp_min(_SMALLEST) * torch.eye(len(within))
-    tells = _axes(torch.linalg.solve(within + ridge, apart))
-    rest = torch.eye(len(left)) - tells @ tells.mT
+    values, axes = torch.linalg.eigh(within)
+    bends = (values.clamp_min(0) + _RIDGE * values.mean()).clamp_min(_SMALLEST)
+    tells = _axes(axes @ ((axes.mT @ apart) / bends[:, None]))
+    rest = same - tells @ tells.mT
     widths, axes = torch.linalg.eigh(rest @ left @ moments.total @ left.mT @ rest)
     axes = axes[:, widths > _FLAT * len(widths) * widths[-1]]
-    kept = torch.cat([tells, axes[:, max(0, axes.shape[1] - most) :]], 1)
+    lost = max(0, axes.shape[1] - most)
+    kept = torch.cat([tells, axes[:, lost:]], 1)
     only = kept @ kept.mT
     only[(left == 0).all(1)] = 0  # to the last digit
-    return Map(only, moments.mean - only @ moments.mean).after(edit)
+    return Map(only, moments.mean - only @ moments.mean, lost).after(edit)
 
 
 def _without(moments: Moments, told: Float[Tensor, "m r"], scores: Float[Tensor, "r m"]) -> Map:
@@ -249,7 +260,8 @@ def _without(moments: Moments, told: Float[Tensor, "m r"], scores: Float[Tensor,
 def _axes(directions: Float[Tensor, "d c"]) -> Float[Tensor, "d k"]:
     """Orthogonal axes of all that these directions span."""
     axes, sizes, _ = torch.linalg.svd(directions, full_matrices=False)
-    return axes[:, sizes > _ALIKE * sizes.max().clamp_min(_SMALLEST)]
+    found: Tensor = axes[:, sizes > _ALIKE * sizes.max().clamp_min(_SMALLEST)]
+    return found
 
 
 def _blocks(inside: Float[Tensor, "n c"], z: Float[Tensor, "n m"]) -> Float[Tensor, "n b"]:

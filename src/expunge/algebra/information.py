@@ -106,8 +106,8 @@ def vclub(
     return _mean(((true - shares) * logits).sum(1), known(z))
 
 
-def clipped(surprise: Scalar, entropy: float) -> Scalar:
-    """How much a critic knows; once it knows nothing, there is nothing left to push."""
+def clipped(surprise: Float[Tensor, "*s"], entropy: float) -> Float[Tensor, "*s"]:
+    """How much critics know; once one knows nothing, there is nothing left to push."""
     return (entropy - surprise).clamp_min(0)
 
 

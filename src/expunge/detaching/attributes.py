@@ -9,7 +9,7 @@ from math import log
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -26,6 +26,7 @@ from expunge.algebra.information import (
 )
 
 _SURE, _VAGUE = -5.0, 3.0  # log-variances beyond which no critic may go: its bound would explode
+_SAME = 1e-6  # of the deviation over all; a class in which numbers deviate less tells them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +55,11 @@ class Groups:
     def entropy(self) -> float:
         """How much there is to know, in nats."""
         return self.prior.entropy
+
+    def asked(self, z: Int[Tensor, " n"], y: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
+        """About whom a critic is asked: all whose group is known, whatever their class."""
+        del y
+        return known(z)
 
     def read(self, values: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
         """Groups counted from 0, or -1 where they are missing, or of nobody who trains."""
@@ -86,11 +92,11 @@ class Number:
     """An attribute that is a number; a critic answers with a mean and a log-variance."""
 
     name: str
-    means: Float[Tensor, " c"]  # in every class
-    deviation: float  # inside the classes
+    means: Float[Tensor, " c"]  # in every class; not a number where nobody is in it
+    deviations: Float[Tensor, " c"]  # in every class; not a number where all in it are the same
 
     width: ClassVar[int] = 2
-    entropy: ClassVar[float] = normal_entropy(1.0)  # inside a class, in units of the deviation
+    entropy: ClassVar[float] = normal_entropy(1.0)  # inside a class, in units of its deviation
 
     @classmethod
     def of(
@@ -98,10 +104,16 @@ class Number:
     ) -> "Number":
         """The numbers of all who train."""
         z, y = values[known(values)].double(), y[known(values)]
-        often = y.bincount(minlength=classes)
-        sums = z.new_zeros(classes).index_add_(0, y, z)
-        means = torch.where(often > 0, sums / often.clamp_min(1), z.mean())
-        return cls(name, means.float(), (z - means[y]).square().mean().sqrt().item())
+        often = y.bincount(minlength=classes)  # 0 divided by 0 is not a number
+        means = z.new_zeros(classes).index_add_(0, y, z) / often
+        squares = z.new_zeros(classes).index_add_(0, y, (z - means[y]).square())
+        deviations = (squares / often).sqrt()
+        told = deviations <= _SAME * z.std(correction=0)
+        return cls(name, means.float(), deviations.masked_fill(told, torch.nan).float())
+
+    def asked(self, z: Float[Tensor, " n"], y: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
+        """About whom a critic is asked: there is nothing to ask where the class tells all."""
+        return known(self._apart(z, y))
 
     def read(self, values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """Numbers in single precision."""
@@ -121,12 +133,12 @@ class Number:
 
     def shown(self, z: Float[Tensor, " n"]) -> Float[Tensor, "n 2"]:
         """The number in its own units, and whether it is known."""
-        plain = (z - self.means.mean().item()) / self.deviation
+        plain = (z - self.means.nanmean().item()) / self.deviations.nanmean().item()
         return torch.stack([plain.nan_to_num(), known(z).float()], 1)
 
     def _apart(self, z: Tensor, y: Tensor) -> Float[Tensor, " n"]:
-        """How far everybody is from the mean of the class, in deviations."""
-        return (z - self.means.to(y.device)[y]) / self.deviation
+        """How far everybody is from the mean of the class, in its deviations."""
+        return (z - self.means.to(y.device)[y]) / self.deviations.to(y.device)[y]
 
 
 Hidden = Groups | Number

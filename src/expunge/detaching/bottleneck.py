@@ -24,7 +24,7 @@ from expunge.precision import half
 
 _FEW = 8  # samples that show where features are read
 _ENOUGH, _EACH = 6000, 20  # samples behind an estimate on the way: so many, or so many a feature
-_RARE = 20  # samples; features that fewer make vary are held at their means
+_RARE = 20  # samples; features that fewer make vary, and less than 5%, are held at their means
 _ELSEWHERE = "pass erase=False, or the task another layer."
 _PENALTY = 1e-3  # on the weights of a head that is fitted again
 
@@ -40,15 +40,17 @@ class Bottleneck:
     before: Map  # what earlier requests erased
     carry: int | None = None  # directions in which features may vary beside the task's; None: all
     views: Views | None = None  # shows batches as training did not; None: as they are
-    lost: int = 0  # directions that the last estimate took away
+    lost: int = 0  # directions that tell attributes, and that the last estimate took away
+    more: int = 0  # that it took away besides, to carry no more than was asked for
+    held: int = 0  # features that it holds at their means, because few samples make them vary
 
     @property
     def told(self) -> str:
         """What features lack."""
         lost = f"{self.lost} directions are erased"
-        left = len(self.before.bias) - self.lost
-        if self.carry is None or self.carry >= left:
+        if not self.more:
             return lost
+        left = len(self.before.bias) - self.lost - self.held
         beside = f"the widest {self.carry} beside" if self.carry else "no more than"
         return f"{lost}, and of {left} others features keep {beside} those that tell the classes,"
 
@@ -104,12 +106,12 @@ class Bottleneck:
         case, census = replace(self.case, retain=some), _only(self.census, rows)
         with torch.no_grad(), evaluating(model):
             tally, x = gathered(model, case, census, place=self.place, keep=keep, views=self.views)
-        tally.hold(tally.support < _RARE)
+        held = tally.rare(_RARE)
+        tally.hold(held)
         edit = erase(tally)
-        self.lost = edit.lost
-        if self.carry is not None and tally.classes > 1:
-            edit = narrow(tally, edit, self.carry)
-        self.layer.hold(edit.after(self.before))
+        all_ = edit if self.carry is None else narrow(tally, edit, self.carry)
+        self.lost, self.more, self.held = edit.lost, all_.lost - edit.lost, int(held.sum())
+        self.layer.hold(all_.after(self.before))
         return x
 
 
@@ -131,11 +133,13 @@ def narrowed(
         return model, None
     model, bottleneck = _inserted(model, case, survey)
     bottleneck = replace(bottleneck, carry=carry, views=views)
-    if 2 * bottleneck.count(model) <= width:
+    lost, held = bottleneck.count(model), bottleneck.held
+    if 2 * lost <= width and lost + held < width:
         return bottleneck.settle(model), bottleneck
     bottleneck.lift()
+    too = f", and {held} features vary in too few samples" if held else ""
     case.report.note(
-        f"nothing was erased in closed form: that takes {bottleneck.lost} of {width} directions"
+        f"nothing was erased in closed form: that takes {lost} of {width} directions{too}"
     )
     return model, None
 

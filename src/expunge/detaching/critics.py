@@ -130,7 +130,7 @@ class Memory:
 
     def add(self, x: Float[Tensor, "n d"], truth: Truth) -> None:
         """Remember a batch, and forget the oldest."""
-        self.kept.append((x, truth))
+        self.kept.append((x.clone(), truth))  # layers that work in place may overwrite features
 
     def all(self) -> tuple[Float[Tensor, "n d"], Truth]:
         """All that is remembered."""

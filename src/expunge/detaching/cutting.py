@@ -3,7 +3,9 @@
 While the model runs, every module ends with its own backward pass, and hands on what it found
 without the history: memory is needed for one module at a time. A cut is worth nothing where another
 way leads around it. So the graph of one pass is searched: whatever lies before a cut must be
-reached through it alone.
+reached through it alone. Inputs that are numbers are in the graph; those that are not, words say,
+come into it by embedding layers, which count as one way in. Who makes numbers of them without such
+a layer is not seen through.
 
 Modules as in Wang, Ni, Song, Yang and Huang, Revisiting Locally Supervised Learning: an Alternative
 to End-to-end Training, 2021.
@@ -17,10 +19,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from expunge.errors import BadSetting, ModelDoesNotFit, UnknownName
 from expunge.observing import evaluating
 from expunge.tasks import Batch, Task
+from expunge.tasks.reading import mapped
 
 At = Callable[[int, Tensor], None]
 """What to do with what comes to a cut: the number of the cut, and the features."""
@@ -114,10 +118,11 @@ def _run(model: nn.Module, task: Task, batch: Batch) -> _Run:
         return output
 
     named = [(name, module) for name, module in model.named_modules() if name]
-    handles = [m.register_forward_hook(partial(keep, name)) for name, m in named]
+    handles = _opened(model, len(task.labels(batch)))
+    handles += [m.register_forward_hook(partial(keep, name)) for name, m in named]
     try:
         with torch.enable_grad(), evaluating(model):
-            answer = task.answer(model, _differentiable(task, batch))
+            answer = task.answer(model, batch)
     finally:
         for handle in handles:
             handle.remove()
@@ -129,16 +134,30 @@ def _run(model: nn.Module, task: Task, batch: Batch) -> _Run:
     return _Run(tuple(places), end, features, answer.logits.shape[1:])
 
 
-def _differentiable(task: Task, batch: Batch) -> Batch:
-    """The same batch with inputs of which the graph knows, where they are one tensor of numbers."""
-    x = task.inputs(batch)
-    if isinstance(x, Tensor) and x.is_floating_point():
-        return task.with_inputs(batch, x.clone().requires_grad_())
-    return batch
+def _opened(model: nn.Module, samples: int) -> list[RemovableHandle]:
+    """Let the graph know of all that a model is given: of numbers, and of whatever is embedded."""
+    source = torch.zeros((), requires_grad=True)
+
+    def lead(leaf: Any) -> Any:
+        number = isinstance(leaf, Tensor) and leaf.is_floating_point()
+        return leaf.detach().requires_grad_().clone() if number else leaf
+
+    def give(_module: nn.Module, args: Any, named: Any) -> Any:
+        return mapped(args, lead), mapped(named, lead)
+
+    def embed(layer: nn.Module, args: Any, named: Any, output: Tensor) -> Tensor:
+        given = [each.shape for each in (*args, *named.values()) if isinstance(each, Tensor)]
+        bag = isinstance(layer, nn.EmbeddingBag)
+        own = not bag and not any(samples in shape for shape in given)  # positions, say
+        return output if own else output + source.to(output)
+
+    layers = [m for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
+    handles = [model.register_forward_pre_hook(give, with_kwargs=True)]
+    return handles + [m.register_forward_hook(embed, with_kwargs=True) for m in layers]
 
 
 def _shared(run: _Run, count: int) -> list[str]:
-    whole = max(place.kept for place in run.places)
+    whole = max((place.kept for place in run.places), default=0)
     free = [place for place in run.places if run.holds(place)]
     chosen: list[_Place] = []
     for k in range(1, count + 1):

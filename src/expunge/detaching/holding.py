@@ -5,9 +5,10 @@ features, and in no critic: critics are trained before, on features without thei
 are trained by the slopes that the same backward pass leaves in them, once the next features come.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from math import log
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
 
-from expunge.algebra.information import Scalar, reverse
+from expunge.algebra.information import Scalar, clipped, reverse
 from expunge.detaching.critics import Critics, Memory, Training, plain
 from expunge.detaching.decoders import decoder, missed, wanted
 from expunge.detaching.remembering import losses
@@ -45,6 +46,13 @@ class Aim:
             raise UnknownName("estimator", self.estimator, get_args(Estimator))
 
 
+class _Heard(NamedTuple):
+    """What critics knew of an attribute in one batch."""
+
+    bits: float
+    answers: int  # samples that they could be asked about
+
+
 class Depth:
     """One depth of a model."""
 
@@ -57,7 +65,21 @@ class Depth:
         self._decoder: nn.Module | None = None
         self._head: nn.Module | None = None
         self._aids: Adam | None = None  # None: nothing was seen yet, or nobody aids
-        self.known: dict[str, float] = {}  # bits of the last batch; below zero, critics were wrong
+        self._heard = defaultdict[str, list[_Heard]](list)
+
+    @property
+    def known(self) -> dict[str, float]:
+        """Bits that critics know of the last batch, where anybody answers; below zero, wrongly."""
+        last = {name: heard[-1] for name, heard in self._heard.items()}
+        return {name: one.bits for name, one in last.items() if one.answers}
+
+    def knew(self, batches: int) -> dict[str, float]:
+        """The same of the last batches together, in which every answer weighs the same."""
+        found = {}
+        for name, heard in self._heard.items():
+            bits = sum(one.bits * one.answers for one in heard[-batches:])
+            found[name] = max(0.0, bits / max(1, sum(one.answers for one in heard[-batches:])))
+        return found
 
     def loss(self, features: Float[Tensor, "n *d"], batch: Batch, share: float) -> Scalar:
         """What is to be added to the loss of the task, with a share of the strength."""
@@ -97,16 +119,20 @@ class Depth:
 
     def _against(self, k: int, x: Float[Tensor, "n d"], truth: Truth, strength: float) -> Scalar:
         hidden, critics, z, y = self._survey.attributes[k], self._critics[k], truth.z[k], truth.y
+        answers = int(hidden.asked(z, y).sum())
+        if not answers:  # nobody to be surprised at: that would look like knowing all
+            self._heard[hidden.name].append(_Heard(0.0, 0))
+            return x.new_zeros(())
         with torch.no_grad():
             knows = hidden.entropy - critics.surprises(x, z, y)
-        self.known[hidden.name] = knows.mean().item() / log(2)
+        self._heard[hidden.name].append(_Heard(knows.mean().item() / log(2), answers))
         weight = strength / hidden.entropy
         match self._aim.estimator:
             case "vclub":  # a bound moves features however little a critic knows: heed who knows
                 heed = (knows / hidden.entropy).clamp(0.0, 1.0)
                 return weight * (heed * critics.bounds(x, z, y)).mean()
             case "minmax":
-                return weight * (hidden.entropy - critics.surprises(x, z, y)).clamp_min(0).mean()
+                return weight * clipped(critics.surprises(x, z, y), hidden.entropy).mean()
             case "reversal":  # critics climb down, and what is turned round climbs up, if they know
                 turned = reverse(x, weight * (knows > 0).float().mean().item())
                 return critics.surprises(turned, z, y, frozen=False).mean()

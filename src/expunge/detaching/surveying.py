@@ -11,16 +11,14 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from expunge.detaching.attributes import Hidden, Number, hidden
+from expunge.detaching.attributes import Hidden, hidden
 from expunge.detaching.grouping import Alike
-from expunge.erasing.asking import Census, ask
-from expunge.errors import BatchUnreadable, RequestDoesNotFit
+from expunge.erasing.asking import Census, ask, refuse_told
+from expunge.errors import BatchUnreadable
 from expunge.method import Case, Report
 from expunge.tasks import Batch, Kind, Task
 
 Condition = Literal["task", "nothing"]
-
-_NOTHING = 1e-9  # nats, or deviations: what is less is rounding
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +57,7 @@ def survey(case: Case, condition_on: Condition = "task") -> Survey:
     census = ask(replace(case, report=Report()), inside=inside)
     alike = Alike.of(census.labels, kind)
     for one in census.answers:
-        _check(hidden(one.name, one.values, alike(census.labels), len(alike)))
+        refuse_told(one, alike(census.labels))
     alike = alike if inside else Alike.all()
     y = alike(census.labels)
     found = (hidden(one.name, one.values, y, len(alike)) for one in census.answers)
@@ -75,16 +73,6 @@ def _attribute(task: Task, batch: Batch, name: str) -> Shaped[Tensor, " n"]:
             hint="return one number a sample: a group from 0, or a floating-point number.",
         )
     return z.flatten() if z.is_floating_point() else z.flatten().long()
-
-
-def _check(found: Hidden) -> None:
-    left = found.deviation if isinstance(found, Number) else found.entropy
-    if left < _NOTHING:
-        raise RequestDoesNotFit(
-            f"the label tells the attribute {found.name!r} without fail: removing it removes the "
-            f"task",
-            hint="choose another attribute, or another task.",
-        )
 
 
 def _baseline(labels: Shaped[Tensor, "n *k"], kind: Kind) -> float:

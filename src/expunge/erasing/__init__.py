@@ -2,6 +2,6 @@
 
 from expunge.erasing.restoring import restored
 from expunge.erasing.taking import Plan, Views, gathered, take_out
-from expunge.erasing.tallying import Tally
+from expunge.erasing.tallying import HELD, Tally
 
-__all__ = ["Plan", "Tally", "Views", "gathered", "restored", "take_out"]
+__all__ = ["HELD", "Plan", "Tally", "Views", "gathered", "restored", "take_out"]

@@ -17,6 +17,8 @@ from expunge.method import Case
 from expunge.observing import BATCH
 from expunge.request import Attribute
 
+_SAME = 1e-6  # of what numbers span; in a class in which they span less they are the same
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answers:
@@ -59,6 +61,13 @@ class Answers:
         pairs = torch.stack([z, labels.long()], 1).unique(dim=0)
         return len(pairs) == len(z.unique()) == len(labels.unique())
 
+    def is_told_by(self, y: Int[Tensor, " n"]) -> bool:
+        """Whether in every class all who answer answer the same."""
+        z, y = self.values[self.known], y[self.known]
+        spans = torch.stack([z[y == k].max() - z[y == k].min() for k in y.unique()])
+        whole = (z.max() - z.min()).item()
+        return spans.max().item() <= (_SAME * whole if z.is_floating_point() else 0)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Census:
@@ -82,8 +91,8 @@ class Census:
 def ask(case: Case, *, inside: bool) -> Census:
     """What the retained samples answer; ``inside`` is whether each class is to be looked into.
 
-    Attributes are refused that never differ, that nobody answers about, and, where no class is
-    looked into, those that are the label by another name.
+    Attributes are refused that never differ, that nobody answers about, and that are nothing beyond
+    the label; where no class is looked into, those that are the label by another name.
     """
     classed = inside and case.task.kind == "classification"
     names = [*dict.fromkeys(t.name for t in case.targets if isinstance(t, Attribute))]
@@ -94,13 +103,26 @@ def ask(case: Case, *, inside: bool) -> Census:
         if not classed:
             _check_not_label(one, labels)
     if classed:
-        return Census(answers, labels, _classes(labels))
+        y = _classes(labels)
+        for one in answers:
+            refuse_told(one, y)
+        return Census(answers, labels, y)
     if inside:
         case.report.note(
             f"a {case.task.kind} task has no classes to look into: what labels tell of attributes "
             f"was removed too"
         )
     return Census(answers, labels, torch.zeros(len(labels), dtype=torch.long))
+
+
+def refuse_told(answers: Answers, y: Int[Tensor, " n"]) -> None:
+    """Refuse an attribute of which classes leave nothing to be known."""
+    if answers.is_told_by(y):
+        raise RequestDoesNotFit(
+            f"the label tells the attribute {answers.name!r} without fail: removing it removes the "
+            f"task",
+            hint="choose another attribute, or another task.",
+        )
 
 
 def ordered(batches: Batches) -> Batches:

@@ -16,7 +16,7 @@ from expunge.algebra.erasure import Map, Moments
 from expunge.erasing.asking import Census, ask, ordered
 from expunge.erasing.inserting import Place, check, find, finite, lifted, put, read, replaced
 from expunge.erasing.refitting import mean_loss, refitted
-from expunge.erasing.tallying import Tally
+from expunge.erasing.tallying import HELD, Tally
 from expunge.errors import ModelDoesNotFit
 from expunge.method import Case
 from expunge.observing import evaluating
@@ -38,7 +38,7 @@ class Plan:
 
     edit: Callable[[Moments], Map]
     inside: bool  # each class by itself, so that what a class tells of an attribute stays
-    rare: int  # samples; features whose variance comes from fewer are held at their means
+    rare: int  # samples; features that fewer make vary, and less than 5%, are held at their means
     penalty: float | None  # on the weights of a head that is fitted again; None: it stays
     views: Views | None = None  # what inputs could have been as well; None: they are as they are
 
@@ -52,7 +52,7 @@ def take_out(model: nn.Module, case: Case, plan: Plan) -> nn.Module:
         _check_width(place)
         keep = plan.penalty is not None
         tally, rows = gathered(model, case, census, place=place, keep=keep, views=plan.views)
-        held = tally.support < plan.rare
+        held = tally.rare(plan.rare)
         tally.hold(held)
         edit = plan.edit(tally)
         _tell(case, census, place, edit, held=int(held.sum()))
@@ -135,14 +135,18 @@ def _tell(case: Case, census: Census, place: Place, edit: Map, *, held: int) -> 
     """Say what was taken out of what, and what is promised."""
     left = int(torch.linalg.matrix_rank(edit.after(place.map).matrix, atol=_FLAT, rtol=0.0))
     if left == 0:
+        too, less = "", ""
+        if held:
+            too, less = f", and {held} features vary in too few samples", "a smaller rare, "
         raise ModelDoesNotFit(
-            f"to take out {census.names} would leave nothing of the features {place}",
-            hint='use condition_on="nothing", fewer groups, or a wider layer.',
+            f"to take out {census.names} would leave nothing of the features {place}: that takes "
+            f"{edit.lost} directions{too}",
+            hint=f'use condition_on="nothing", fewer groups, {less}or a wider layer.',
         )
     note, classes = case.report.note, len(census.y.unique())
     note(f"{edit.lost} directions were removed {place}, and {left} are left")
     if held and edit.lost:
-        note(f"features that vary in too few samples, and are held at their means: {held}")
+        note(f"{HELD}: {held}")
     for one in census.answers:
         note(one.told(census.y))
     if edit.lost == 0:

@@ -7,13 +7,14 @@ of the objective were open to us: the rest is a reconstruction.
 
 What differs. Weights are three, each in units of what there is to know; the paper's alpha, beta and
 gamma are understood as ``paper``. What is removed is what features tell *beyond the label*, because
-the rest cannot go without the task. The charge is an upper bound (vCLUB), and never a loss that a
-critic helps to raise: critics have an optimizer of their own, several steps to each one of the
-model, and start anew in turn. An erasure in closed form, before the head, takes at once what affine
-probes read, and is estimated anew after every epoch; the critics shut the rest. Towards the end the
-learning rate stays where it is, so that critics are not left behind. A held-out probe, and no
-critic, chooses the epoch. The original's answers are to be kept without what they tell of the
-attribute.
+the rest cannot go without the task. The charge is never a loss that a critic helps to raise. It is
+made of an upper bound (vCLUB), which is heeded in proportion to what the critic knows: one that
+knows nothing moves nothing, and what is charged is less than the bound. Critics have an optimizer
+of their own, several steps to each one of the model, and start anew in turn. An erasure in closed
+form, before the head, takes at once what affine probes read, and is estimated anew after every
+epoch; the critics shut the rest. Towards the end the learning rate stays where it is, so that
+critics are not left behind. A held-out probe, and no critic, chooses the epoch. The original's
+answers are to be kept without what they tell of the attribute.
 
 With ``cuts`` the model falls into modules, each trained by a loss of its own: no gradient passes,
 and memory is needed for one module at a time.
@@ -42,7 +43,7 @@ from expunge.detaching.holding import Aim, Depth, Estimator
 from expunge.detaching.remembering import losses
 from expunge.detaching.surveying import Condition, Survey, survey
 from expunge.detaching.weighing import Weights, ramp
-from expunge.erasing import Views
+from expunge.erasing import HELD, Views
 from expunge.errors import BadSetting
 from expunge.method import Case, Method, learning
 from expunge.request import Attribute, Target
@@ -75,7 +76,7 @@ class Detach(Method):
     condition_on: Condition = "task"  # task: what the label tells may stay
     erase: bool = True  # in closed form before the head, estimated anew after every epoch
     carry: int | None = 0  # directions that erased features keep beside the task's; None: all
-    views: Views | None = None  # shows batches as training did not; None: as they are
+    views: Views | None = None  # what steps and erasure see in place of batches; None: batches
     distil: float = 0.5  # of the original's answers
     cuts: int | tuple[str, ...] = 0  # how many, or after which layers, where no gradient passes
     critics: int = 3  # of every attribute, at every depth
@@ -163,12 +164,12 @@ class _Walk:
             note(one.told(census.y))
         if self.bottleneck:
             note(f"{self.bottleneck.told} {self.bottleneck.place}")
+            if self.bottleneck.held:
+                note(f"{HELD}: {self.bottleneck.held}")
         if len(self.cuts):
             note(f"no gradient passed after {', '.join(map(repr, self.cuts.layers))}")
-        for name in self.depths[-1].known:
-            trace = self.case.report.traces[_known(name)][-self.steps // how.epochs :]
-            mean = max(0.0, sum(bits for _, bits in trace) / len(trace))
-            note(f"in the last epoch critics knew {mean:.3f} bits of {name!r} beyond the class")
+        for name, bits in self.depths[-1].knew(self.steps // how.epochs).items():
+            note(f"in the last epoch critics knew {bits:.3f} bits of {name!r} beyond the class")
         self.choice.tell(self.model, how.epochs)
         note(
             f"cost: {how.epochs} epochs of a pass forward and backward, {how.critic_steps} steps "

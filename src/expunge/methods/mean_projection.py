@@ -28,7 +28,7 @@ class MeanProjection(Method):
     reshapes: ClassVar[bool] = True
 
     condition_on: Literal["task", "nothing"] = "task"  # task: inside each class of it
-    rare: int = 20  # samples; features that fewer make vary are held at their means
+    rare: int = 20  # samples; features that fewer make vary, and less than 5%, are held
     refit: bool = True  # the linear head, on the projected features of all retained samples
     l2: float = 1e-3  # penalty on its weights, for features of a mean variance of one
     views: Views | None = None  # shows batches as training did not: mirrored, say; None: as it did

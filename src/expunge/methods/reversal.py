@@ -67,6 +67,6 @@ class Reversal(Method):
             optimizer.step()
             for name, bits in depth.known.items():
                 case.report.trace(f"bits of {name} that the critic knows", step + 1, bits)
-        for name, bits in depth.known.items():
-            case.report.note(f"the critic knew {bits:.3f} bits of {name} in the last batch")
+        for name, bits in depth.knew(len(batches)).items():
+            case.report.note(f"the critic knew {bits:.3f} bits of {name} in the last epoch")
         return model
