@@ -113,6 +113,16 @@ def test_an_attribute_of_another_shape_is_refused():
         reserve(parts(), Wide(), ["sign"])
 
 
+def test_an_attribute_may_stand_in_a_column():
+    class Column(Classification):
+        def attribute(self, batch, _name, /):
+            return batch[2][:, None]
+
+    plain = held().attributes["sign"]
+    assert torch.equal(reserve(parts(validation=ASIDE), Column(), ["sign"]).attributes["sign"].of,
+                       plain.of)  # fmt: skip
+
+
 def test_a_batch_holds_samples_of_both_parts_in_order():
     found = held()
     rows = torch.tensor([3, 59, 60, 300])
@@ -148,6 +158,15 @@ def test_what_is_known_of_a_number_is_its_quarter():
     found = parts(labels=lambda n: torch.arange(n).float())
     classes = reserve(found, task(Regression), ["sign"]).classes
     assert classes.bincount().tolist() == [85] * 4
+
+
+def test_a_label_that_is_a_number_is_kept_beside_its_quarter():
+    found = parts(labels=lambda n: 1e9 + torch.arange(n, dtype=torch.double)[:, None])
+    numbers = reserve(found, task(Regression), ["sign"]).numbers
+    want = torch.arange(TEST, dtype=torch.double)[:, None]
+    want = (want - want.mean()) / want.std(correction=0)
+    torch.testing.assert_close(numbers, want.float())
+    assert held().numbers is None  # a class says all of itself
 
 
 def test_very_many_combinations_of_labels_become_few_classes():

@@ -104,6 +104,6 @@ def _bits(
 
 
 def _numbers(found: Finding) -> tuple[float | None, ...]:
-    ranked = ranking(found.told, found.asked)
+    ranked = ranking(found.told, found.asked, found.whose)
     in_order = None if ranked is None else ranked.value
     return (*astuple(found.worth()), in_order, found.worth("accuracy gain").value)

@@ -3,9 +3,8 @@
 No model was retrained without an attribute, so nothing is compared. Of what can be read, nothing
 should be left above a floor that was declared with the measurement. The whole interval must lie
 above the floor to say that something is left, and below it to say that nothing is. For the latter
-the original must have told more than a little for sure, to the same probes or the same attack; for
-either, an attribute that was handed out anew, in which there is nothing to be read, must not be
-found.
+the same measurement of the original must be more than a little for sure; for either, an attribute
+that was handed out anew, in which there is nothing to be read, must not be found.
 """
 
 from dataclasses import dataclass
@@ -21,10 +20,13 @@ TOLD = 0.05
 """Bits that the original must tell for sure, or passing would mean nothing."""
 
 _CHANCE = "reference line: a permuted attribute (bits)"
-_POWER = {LEAKS: LEAKS, RETURNS: "re-attack (bits)"}  # what the original must be caught by
 _LIMITS = {
     LEAKS: "probes of other families, or at other layers, may see more",
     RETURNS: "with more labels and steps more may come back",
+}
+_IN_VAIN = {
+    LEAKS: "passing would mean little",
+    RETURNS: "the re-attack could not have told",  # any network learns as soon from the inputs
 }
 
 
@@ -33,17 +35,15 @@ class Remainder:
     """One deciding measurement about an attribute; a word that does not apply is empty."""
 
     measured: Measurement
-    power: Measurement  # of which the original's must tell more than a little
     chance: Measurement  # the same of an attribute that was handed out anew
-    limit: str
+    limit: str  # what passing cannot show
+    in_vain: str  # what follows where the original passes too
 
     @classmethod
     def of(cls, evidence: Evidence, what: str, name: str) -> "Remainder":
         """What of an attribute of this name is left."""
-        measured, power, chance = (
-            evidence.measurement(f"{each}, {name}") for each in (what, _POWER[what], _CHANCE)
-        )
-        return cls(measured, power, chance, _LIMITS[what])
+        measured, chance = (evidence.measurement(f"{each}, {name}") for each in (what, _CHANCE))
+        return cls(measured, chance, _LIMITS[what], _IN_VAIN[what])
 
     @property
     def found(self) -> str:
@@ -75,16 +75,15 @@ class Remainder:
 
     @property
     def no_power(self) -> str:
-        """There was hardly anything to remove."""
-        then = self.power.original
+        """The original passes as well, or nearly."""
+        then = self.measured.original
         if then is None:
-            return f"{self.power.name} of the original is not known, so its power is not known"
+            return f"{self.measured.name} of the original is not known, so its power is not known"
         if then.low > TOLD:
             return ""
         return (
-            f"{self.measured.name} cannot be relied on here: even of the original, "
-            f"{self.power.name} is not clearly more than {TOLD:g} ({_of(then)}), so that passing "
-            f"would mean little"
+            f"{self.measured.name} cannot be relied on here: even of the original it is not "
+            f"clearly more than {TOLD:g} ({_of(then)}), so that {self.in_vain}"
         )
 
     @property

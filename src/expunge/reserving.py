@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from functools import reduce
 
 import torch
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from expunge.algebra.guessing import Standard
 from expunge.algebra.information import known
 from expunge.batching import Batches
 from expunge.errors import BatchUnreadable, MissingInput
@@ -56,6 +57,7 @@ class Reserve:
     attributes: Mapping[str, Groups]
     subjects: Int[Tensor, " n"] | None  # None: every sample is a subject of its own
     validation: int  # how many of the samples
+    numbers: Float[Tensor, "n k"] | None = None  # the labels themselves; None: classes tell them
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -117,6 +119,7 @@ def reserve(split: Split, task: Task, names: Sequence[str], subjects: str = "") 
         {name: grouped(columns[name]) for name in names},
         columns[subjects].unique(return_inverse=True)[1] if subjects else None,
         sum(len(part) for part in parts[:-1]),
+        _numbers(columns[""]) if task.kind == "regression" else None,
     )
 
 
@@ -185,8 +188,8 @@ def _read(part: Part, task: Task, names: Sequence[str]) -> dict[str, Tensor]:
 
 
 def _single(values: Tensor, size: int, name: str) -> Tensor:
-    if tuple(values.shape) == (size,):
-        return values
+    if values.numel() == size:
+        return values.flatten()
     raise BatchUnreadable(
         f"the attribute {name!r} of {size} samples has the shape {tuple(values.shape)}",
         hint="let the task's attributes=... give one value a sample.",
@@ -194,7 +197,7 @@ def _single(values: Tensor, size: int, name: str) -> Tensor:
 
 
 def _classes(labels: Shaped[Tensor, "n *k"], kind: Kind) -> Int[Tensor, " n"]:
-    """What is to be taken as known of the task's answer: numbers are known by their quarter."""
+    """Samples of like labels; of numbers these are quarters, inside which the number tells more."""
     of: Tensor
     if kind == "classification":
         _, of = labels.unique(return_inverse=True)
@@ -208,6 +211,11 @@ def _classes(labels: Shaped[Tensor, "n *k"], kind: Kind) -> Int[Tensor, " n"]:
     common = counts.argsort(descending=True, stable=True).argsort()
     named: Tensor = common[of].clamp_max(_MOST - 1)
     return named
+
+
+def _numbers(labels: Shaped[Tensor, "n *k"]) -> Float[Tensor, "n _"]:
+    rows = labels.double().reshape(len(labels), -1)
+    return Standard.of(rows)(rows).float()
 
 
 def _span(low: str, high: str) -> str:

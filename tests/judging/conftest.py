@@ -65,8 +65,8 @@ def _lingering(
 
     return (
         one("conditional leakage (bits), sex", leaks, 0.01, original),
-        one("re-attack above an untrained model (bits), sex", returns, 0.01, (-0.2, 0.1)),
-        one("re-attack (bits), sex", "much", None, attacked),
+        one("re-attack above an untrained model (bits), sex", returns, 0.01, attacked),
+        one("re-attack (bits), sex", "much", None, (0.5, 0.8)),  # alone it says nothing
         one("reference line: a permuted attribute (bits), sex", chance),
     )
 

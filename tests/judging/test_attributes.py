@@ -50,6 +50,15 @@ def test_where_the_original_does_not_tell_for_sure_passing_means_nothing(
     assert ("not known" if bits is None else "even of the original") in said(found)
 
 
+def test_a_re_attack_that_no_network_resists_could_not_have_told(lingering, judged, said):
+    found = judged(*lingering(attacked=(-0.525, -0.389)), kinds=ATTRIBUTE)
+    assert found.word == "inconclusive"
+    assert RETURNS in said(found)
+    assert "-0.525 to -0.389" in said(found)
+    assert "could not have told" in said(found)
+    assert "wholly below" not in said(found)
+
+
 @pytest.mark.parametrize("leaks", ["nothing", "much"])
 def test_an_audit_that_finds_an_attribute_dealt_out_anew_cannot_speak(
     leaks, lingering, judged, said

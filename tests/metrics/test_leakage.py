@@ -9,7 +9,18 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
-from expunge import Attribute, Classification, Evidence, Outcome, Request, Samples, audit, split
+from expunge import (
+    Attribute,
+    Classification,
+    Evidence,
+    MultiLabel,
+    Outcome,
+    Regression,
+    Request,
+    Samples,
+    audit,
+    split,
+)
 from expunge.algebra.families import FAMILIES, boosted
 from expunge.algebra.perceptrons import fit
 from expunge.ensembles import Reference, References
@@ -17,6 +28,7 @@ from expunge.errors import MissingInput, UnknownName
 from expunge.metric import Trial
 from expunge.metrics.leakage import Leakage
 from expunge.observing import snapshot
+from expunge.probing import Question
 
 ASIDE, TEST, C = 150, 500, 3
 WRONG = 0.1
@@ -36,15 +48,30 @@ def data(n, seed, sign=None):
     return TensorDataset(torch.cat(x, 1), y, z, torch.arange(n) // 4)
 
 
-def net(keep=1.0):
-    """Features are the inputs, the channel times ``keep``; answers rest on the class alone."""
+def net(keep=1.0, tilt=0.0):
+    """Features are the inputs, the channel times ``keep``; answers rest on the class, and tilt."""
     model = nn.Sequential(nn.Linear(5, 5), nn.Linear(5, C))
     with torch.no_grad():
         for layer in model:
             layer.weight.copy_(torch.eye(5)[: len(layer.weight)])
             layer.bias.zero_()
         model[0].weight[3, 3] = keep
+        model[1].weight[0, 3] = tilt
+        model[1].bias.fill_(-0.5)
     return model
+
+
+class Loud(nn.Module):
+    """Features tell the sign among much else, and the logits tell it alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(125, C)
+        with torch.no_grad():
+            self.head.weight.zero_()[0, 3] = 1
+
+    def forward(self, x):
+        return self.head(torch.cat([x, (x[:, 4:] * 1e3 * torch.arange(1, 121)).sin()], 1))
 
 
 TASK = Classification(attributes={"sign": lambda batch: batch[2], "who": lambda batch: batch[3]})
@@ -56,11 +83,11 @@ def parts(sign=None, target=None):
     return split(made[0], request, test=made[1], validation=made[2])
 
 
-def trial(before, after, found=None, references=()):
+def trial(before, after, found=None, references=(), task=TASK):
     found = found or parts()
-    look = partial(snapshot, split=found, task=TASK)
+    look = partial(snapshot, split=found, task=task)
     members = [Reference(lambda m=m: m, look(m), k, 1.0, "") for k, m in enumerate(references)]
-    outcome = Outcome.of(before, after, found, task=TASK)
+    outcome = Outcome.of(before, after, found, task=task)
     return Trial(
         outcome, look(before), look(after), References(tuple(members)) if members else None
     )
@@ -158,6 +185,64 @@ def test_who_is_exposed_is_told_as_a_distribution_without_names():
         assert sum(shares) == pytest.approx(1)
 
 
+def test_nobody_is_exposed_by_what_a_common_group_costs_anyway():
+    draw = torch.Generator().manual_seed(3)
+    found = parts(sign=lambda y: (torch.rand(len(y), generator=draw) < 0.06).long())
+    exposed = measured(trial(net(), net(), found))["exposed samples (share), sign"]
+    assert 0 < exposed.value < 0.12  # all are told, and the few of the rare group are exposed
+    assert "more than 0.5" in exposed.note
+
+
+def test_what_logits_tell_counts_wherever_features_are_asked(monkeypatch):
+    monkeypatch.setattr(Question, "permuted", property(lambda question: question))
+    found = trial(Loud(), Loud(), references=[Loud()])
+    found = measured(found, build=Loud, families=("k-NN",))
+    assert found["conditional leakage in the logits (bits), sign"].value > 0.2
+    assert found[BITS].value > 0.2
+    assert found[BITS].target[0] == pytest.approx(found[BITS].value)
+    for line in ("an untrained model", "a permuted attribute"):
+        told = found[f"reference line: {line} (bits), sign"]
+        assert told.value == pytest.approx(found[BITS].value)
+        assert "of the logits" in told.note
+
+
+class _Several(MultiLabel):
+    """A yes or no for every class."""
+
+    def __init__(self):
+        super().__init__(labels=lambda b: F.one_hot(b[1], C).float(), attributes=TASK.attributes)
+
+
+@pytest.mark.parametrize("task", [TASK, _Several()], ids=lambda task: task.kind)
+def test_what_a_model_answers_tells_of_groups_that_are_answered_otherwise(task):
+    line = "reference line: the answers alone (bits), sign"
+    fair, unfair = (measured(trial(net(), net(tilt=tilt), task=task)) for tilt in (0.3, 2.0))
+    assert fair[line].value == pytest.approx(0, abs=0.02)
+    assert fair["conditional leakage in the logits (bits), sign"].value > 0.2
+    assert unfair[line].value == pytest.approx(unfair[BITS].value, abs=0.02)
+    assert unfair[BITS].value == pytest.approx(CHANNEL, abs=0.15)
+    assert "groups that err more often" in unfair[line].note
+
+
+def test_of_a_regression_there_are_no_answers_to_be_told_apart(monkeypatch):
+    monkeypatch.setattr("expunge.probing.FAMILIES", {"linear": FAMILIES["linear"]})
+    labels = {"labels": lambda b: b[0][:, 4:], "attributes": TASK.attributes}
+    found = measured(trial(*[nn.Sequential(nn.Identity(), nn.Linear(5, 1))] * 2,
+                           task=Regression(**labels)))  # fmt: skip
+    assert not any("the answers alone" in name for name in found)
+    assert found[BITS].value == pytest.approx(CHANNEL, abs=0.12)
+
+
+def test_groups_too_rare_to_be_ranked_are_counted():
+    def often(y):  # half of two classes, and hardly anybody of the first
+        return (torch.arange(len(y)) % torch.where(y > 0, 2, 30) == 0).long()
+
+    found = measured(trial(net(), net(), parts(sign=often)))["conditional leakage (AUC), sign"]
+    assert found.note.endswith("2 groups of classes are too rare to be ranked")
+    assert found.value == pytest.approx(1)
+    assert "too rare" not in kept()["conditional leakage (AUC), sign"].note
+
+
 def test_samples_of_one_subject_make_wider_intervals_and_are_not_divided():
     alone, whose = kept()[BITS], measured(trial(net(), net()), subjects="who")[BITS]
     assert whose.value == pytest.approx(alone.value, abs=0.2)
@@ -202,10 +287,7 @@ def test_every_probe_of_every_place_stands_in_a_table():
     found = projected()
     columns = found[IN_ALL].exhibit.columns
     assert {len(column) for column in columns.values()} == {4 * 2 + 2}
-    assert {*columns["probe"]} - {"linear", "k-NN"} <= {
-        "linear of the logits",
-        "k-NN of the logits",
-    }
+    assert {*columns["probe"]} == {"linear", "k-NN", "best of the logits"}
     curve = found[BITS].exhibit.columns
     assert len(curve["bits"]) == 2 * 2
 
@@ -215,11 +297,24 @@ def test_what_the_logits_tell_counts_as_told_by_the_features():
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     for asked in {row["asked"] for row in rows}:
         mine = [row for row in rows if row["asked"] == asked]
-        (extra,) = (row for row in mine if row["probe"].endswith(" of the logits"))
-        name = extra["probe"].removesuffix(" of the logits")
-        (plain,) = (r for r in mine if (r["place"], r["probe"]) == ("the logits", name))
+        (extra,) = (row for row in mine if row["probe"] == "best of the logits")
         assert extra["place"] == "feature layer"
-        assert extra["unlearned"] == plain["unlearned"]
+        plain = [row for row in mine if row["place"] == "the logits"]
+        for which in ("original", "unlearned"):  # each by the probe that is best of its own
+            assert extra[which] in [row[which] for row in plain]
+
+
+def test_the_logits_of_two_models_may_be_read_best_by_different_probes():
+    families = ("k-NN", "linear")  # the first where neither finds anything, as in the original
+    columns = measured(trial(net(), Loud()), families=families)[IN_ALL].exhibit.columns
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    (extra,) = (
+        row
+        for row in rows
+        if (row["asked"], row["probe"]) == ("conditional leakage", "best of the logits")
+    )
+    assert extra["original"] == pytest.approx(0, abs=0.02)
+    assert extra["unlearned"] > 0.3
 
 
 def test_the_same_trial_gives_the_same_numbers_and_disturbs_no_draw():
@@ -237,10 +332,8 @@ def test_every_family_is_asked_unless_some_are_named(monkeypatch):
     monkeypatch.setattr("expunge.probing.FAMILIES", {**FAMILIES, **light})
     assert Leakage().families == tuple(FAMILIES)
     found = measured(trial(net(), net()), families=Leakage().families, rows=40)
-    probes = {
-        name.removesuffix(" of the logits") for name in found[IN_ALL].exhibit.columns["probe"]
-    }
-    assert probes == set(FAMILIES)
+    probes = {*found[IN_ALL].exhibit.columns["probe"]}
+    assert probes == {*FAMILIES, "best of the logits"}
     assert found[BITS].value > 0.3
 
 

@@ -3,9 +3,11 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
 from expunge import Attribute, Classification, Outcome, Regression, Request, Samples, split
+from expunge.algebra.families import linear
 from expunge.errors import MissingInput
 from expunge.metric import Trial
 from expunge.metrics.selectivity import Selectivity
@@ -76,6 +78,18 @@ def test_how_much_of_the_other_has_to_go_is_what_the_removed_one_tells():
     assert told == pytest.approx([0, 1], abs=0.01)
 
 
+def test_attributes_that_have_nothing_to_do_with_each_other_tell_nothing_of_each_other():
+    draw = torch.Generator().manual_seed(4)
+    y, gone, stays = (torch.randint(k, (500,), generator=draw) for k in (10, 4, 5))
+    test = TensorDataset(F.one_hot(y, 10).float(), y, gone, stays)
+    task = Classification(attributes={name: lambda b, k=k: b[k] for name, k in NAMES.items()})
+    parts, model = split(test, Request(Attribute("gone")), test=test), nn.Linear(10, 10)
+    whole = nn.Sequential(nn.Identity(), model)
+    seen = snapshot(whole, parts, task)
+    found = measured(Trial(Outcome.of(whole, whole, parts, task=task), seen, seen))[OTHER]
+    assert abs(float(found.note.split("tells ")[1].split(" ")[0])) < 0.03
+
+
 def test_the_task_is_lost_where_its_own_column_went():
     found = measured(trial(net(without=[0])))["accuracy lost on the test set"]
     wrong = 1 - (data(TEST, 1).tensors[1] == 0).double().mean().item()  # ties go to the first class
@@ -83,7 +97,8 @@ def test_the_task_is_lost_where_its_own_column_went():
     assert found.n == TEST
 
 
-def test_of_a_regression_the_growth_of_the_loss_is_told():
+def test_of_a_regression_the_growth_of_the_loss_is_told(monkeypatch):
+    monkeypatch.setattr("expunge.probing.FAMILIES", {"linear": linear})
     found = measured(trial(net(), of=_Numbers))
     assert found["loss gained on the test set"].value == 0
 

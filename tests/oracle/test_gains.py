@@ -7,7 +7,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional as F
 
-from expunge.algebra.gains import bits, hits, interval, ranking
+from expunge.algebra.gains import bits, hits, interval, ranking, rare
 from expunge.algebra.guessing import Asked
 from expunge.algebra.statistics import auc
 
@@ -78,7 +78,7 @@ def test_of_two_groups_the_interval_is_delongs():
 
 
 def test_perfect_ranking_is_no_certainty():
-    told, asked = told_by(F.one_hot(torch.arange(12) % K, K) * 0.9 + 0.01, 12)
+    told, asked = told_by(F.one_hot(torch.arange(63) % K, K) * 0.9 + 0.01, 63)
     found = ranking(told, asked)
     assert found.value == 1
     assert found.low < 0.95
@@ -113,3 +113,62 @@ def test_intervals_of_ranking_cover_the_truth():
     truth = ranking(*ranked(60_000)).value
     found = [ranking(*ranked(150, seed=100 + seed)) for seed in range(100)]
     assert 89 <= sum(each.low < truth < each.high for each in found) <= 99
+
+
+def sized(sizes, seed=0):
+    """Guesses that are noise, about groups of these sizes in one class."""
+    z = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    bets = (torch.tensor(sizes).double() / sum(sizes)).log2().expand(len(z), -1)
+    noise = torch.randn(bets.shape, generator=torch.Generator().manual_seed(seed)).double()
+    told = (bets + 0.3 * noise).log_softmax(1)
+    return told, Asked(torch.zeros(len(z), 1), z, bets, torch.ones(len(z), 1).double())
+
+
+@pytest.mark.parametrize("sizes", [(300, 95, 4, 1), (350, 48, 1, 1), (250, 30, 20)])
+def test_intervals_of_ranking_cover_the_truth_where_some_groups_are_rare(sizes):
+    found = [ranking(*sized(sizes, seed)) for seed in range(100)]
+    assert 89 <= sum(each.low <= 0.5 <= each.high for each in found) <= 99
+
+
+def test_rare_groups_are_left_out_of_the_ranking_and_counted():
+    told, asked = sized((90, 40, 19))
+    want = [roc_auc_score((asked.z == k).numpy(), told[:, k].numpy()) for k in range(2)]
+    assert ranking(told, asked).value == pytest.approx(sum(want) / 2)
+    assert rare(asked) == 1
+    assert rare(sized((90, 40, 20))[1]) == 0
+    alone = sized((90, 19))  # where all others are rare, so is the comparison with them
+    assert ranking(*alone) is None
+    assert rare(alone[1]) == 2
+
+
+def test_a_class_weighs_as_much_as_it_has_samples_whether_or_not_a_group_is_left_out():
+    first, second = sized((90, 40, 19), seed=1), sized((70, 31, 0), seed=2)
+    told = torch.cat([first[0], second[0].nan_to_num(neginf=-99)])
+    bets, z = (
+        torch.cat([getattr(each[1], what) for each in (first, second)]) for what in ("bets", "z")
+    )
+    inside = F.one_hot((torch.arange(250) >= 149).long(), 2).double()
+    asked = Asked(torch.zeros(250, 1), z, bets.clamp_min(-99), inside)
+    parts = [ranking(told[k], asked.only(k)).value for k in (inside[:, 0] > 0, inside[:, 1] > 0)]
+    assert abs(parts[0] - parts[1]) > 0.01
+    want = (149 * parts[0] + 101 * parts[1]) / 250
+    assert ranking(told, asked).value == pytest.approx(want)
+
+
+def test_a_group_of_few_subjects_is_rare_however_many_samples_they_have():
+    told, asked = sized((90, 40, 60))
+    subject = torch.arange(len(asked))
+    subject[asked.z == 2] %= 3
+    assert rare(asked, subject) == 1
+    some = Asked(asked.x, asked.z.clamp_max(2), asked.bets, asked.inside)
+    assert ranking(told, some).value != pytest.approx(ranking(told, some, subject).value)
+
+
+def test_ranking_is_by_what_a_guess_adds_to_bets_that_differ_inside_a_class():
+    z = torch.arange(400) % 2
+    share = (0.2 + 0.6 * (torch.arange(400) % 5 == z)).double()
+    bets = torch.stack([1 - share, share], 1).log2()
+    asked = Asked(torch.zeros(400, 1), z, bets, torch.ones(400, 1).double())
+    assert ranking(bets, asked).value == 0.5
+    told = (bets + 0.1 * F.one_hot(z, 2)).log_softmax(1)
+    assert ranking(told, asked).value == 1

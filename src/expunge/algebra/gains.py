@@ -5,7 +5,7 @@ intervals. Where a subject has several samples these are no independent witnesse
 is that of subjects.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,6 +15,10 @@ from torch import Tensor
 
 from expunge.algebra.guessing import Asked, prices
 from expunge.algebra.statistics import LEVEL, Interval, mean_interval, newcombe, placements
+
+_ENOUGH = 20  # subjects in a group of a class, and besides: the spread of fewer is not known
+
+_Side = tuple[int, Bool[Tensor, " n"], Bool[Tensor, " n"]]
 
 
 def bits(told: Float[Tensor, "n k"], asked: Asked) -> Float[Tensor, " n"]:
@@ -51,10 +55,13 @@ def ranking(
 ) -> Interval | None:
     """AUC of every group against the others of its class, averaged; bets alone have one half.
 
-    Groups of a class weigh the same, and classes as much as they have samples. None where no class
-    has two groups. The interval adds up how far DeLong's components of every sample stray.
+    Samples are ranked by how much likelier a guess makes the group than the bets do. Groups of a
+    class weigh the same, and classes as much as they have samples; rare groups are left out. None
+    where that leaves nothing. The interval adds up how far DeLong's components of every sample
+    stray.
     """
-    found = list(_duels(told, asked))
+    whose = torch.arange(len(asked)) if subject is None else subject
+    found = list(_duels(told - asked.bets, asked, whose))
     if not found:
         return None
     total = sum(duel.weight for duel in found)
@@ -67,8 +74,14 @@ def ranking(
         members = min(len(duel.above) for duel in found)
         others = min(len(duel.below) for duel in found)
         return Interval(value, *newcombe(value, members, others))
-    around = _around(value, stray, torch.arange(len(asked)) if subject is None else subject)
+    around = _around(value, stray, whose)
     return Interval(value, max(0.0, around.low), min(1.0, around.high))
+
+
+def rare(asked: Asked, subject: Int[Tensor, " n"] | None = None) -> int:
+    """How many groups of classes have too few samples, in or beside them, to be ranked."""
+    whose = torch.arange(len(asked)) if subject is None else subject
+    return sum(len(sides) - len(_ample(sides, whose)) for sides in _sides(asked) if len(sides) > 1)
 
 
 class _Duel(NamedTuple):
@@ -81,13 +94,27 @@ class _Duel(NamedTuple):
     weight: float
 
 
-def _duels(told: Float[Tensor, "n k"], asked: Asked) -> Iterator[_Duel]:
+def _duels(told: Float[Tensor, "n k"], asked: Asked, whose: Int[Tensor, " n"]) -> Iterator[_Duel]:
+    for sides in _sides(asked):
+        ample = _ample(sides, whose)
+        for group, member, other in ample:
+            above, below = placements(told[member, group], told[other, group])
+            yield _Duel(member, above, other, below, int((member | other).sum()) / len(ample))
+
+
+def _sides(asked: Asked) -> Iterator[list[_Side]]:
+    """The groups of every class, each with its members and the others of the class."""
     for inside in asked.inside.mT.bool():
         groups = asked.z[inside].unique().tolist()
-        for group in groups if len(groups) > 1 else []:
-            member, other = inside & (asked.z == group), inside & (asked.z != group)
-            above, below = placements(told[member, group], told[other, group])
-            yield _Duel(member, above, other, below, int(inside.sum()) / len(groups))
+        yield [(each, inside & (asked.z == each), inside & (asked.z != each)) for each in groups]
+
+
+def _ample(sides: Sequence[_Side], whose: Int[Tensor, " n"]) -> list[_Side]:
+    return [
+        (group, member, other)
+        for group, member, other in sides
+        if min(len(whose[side].unique()) for side in (member, other)) >= _ENOUGH
+    ]
 
 
 def _around(value: float, stray: Float[Tensor, " n"], subject: Int[Tensor, " n"]) -> Interval:

@@ -7,9 +7,10 @@ leak, beyond what the label tells: any model that tells the label tells whatever
 Probes of four families, chosen by samples of their own, are asked at the feature layer and at the
 logits; the first two of them also at some layers on the way. What the logits tell the features tell
 as well, though they may hide it from probes among numbers that say nothing. Beside the original
-stand other yardsticks: the label alone, the raw inputs, a network that was never trained (which
-leaks too), and an attribute handed out anew inside every class, of which nothing can be read but
-chance. Who is exposed is told as a share and a distribution, never by name.
+stand other yardsticks: the label alone, the answers alone, the raw inputs, and, at both places as
+well, a network that was never trained (which leaks too) and an attribute handed out anew inside
+every class, of which nothing can be read but chance. Who is exposed is told as a share and a
+distribution, never by name.
 
 No probe proves that there is nothing to find: a gain of zero is that of these families, on so many
 samples, at these places. One pass over held-out samples a model, and some seconds for every probe.
@@ -21,8 +22,9 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from expunge.algebra.gains import interval
+from expunge.algebra.gains import interval, rare
 from expunge.algebra.guessing import blind, price, prices
 from expunge.algebra.statistics import Interval
 from expunge.displaying import Found, by_place, listed, mapped, spread
@@ -38,6 +40,8 @@ _AT = {FEATURES: "", LOGITS: " in the logits"}
 _TOLD = 0.05  # bits that the original must leak for a share of them to mean something
 _ON_THE_WAY = 3  # layers that are probed where none is named
 _QUICK = 2  # families that are asked there
+_ERRORS = "; whoever answers so, tells so much: groups that err more often are told by it"
+_SAVED = 0.5  # bits that expose somebody: of a group that costs next to nothing half means nothing
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Leakage(Metric):
     layers: tuple[str, ...] | None = None  # probed too, by name; None: a few, evenly spread
     subjects: str = ""  # the attribute that tells whose a sample is; empty: each is its own
     families: tuple[str, ...] = ("linear", "MLP", "k-NN", "boosted trees")  # of probes, by name
-    rows: int = 4000  # samples that probes learn from; the linear one takes all
+    rows: int = 4000  # samples that probes learn from; the linear one takes what it can hold
     floor: float = 0.01  # bits beyond the label that would not matter
     build: Callable[[], nn.Module] | None = None  # makes an untrained model; None: no such line
 
@@ -76,6 +80,10 @@ class Leakage(Metric):
     ) -> dict[str, Finding]:
         """What every family, or the first so many, finds in these numbers."""
         return probe(question, x, self.families[:most], self.rows)
+
+    def anywhere(self, question: Question, places: Places) -> Finding:
+        """What the best probe finds in the features of a model, or in its logits."""
+        return best(_whole({at: self.probed(question, places[at]) for at in _AT}, FEATURES))
 
     def _check(self, model: nn.Module) -> None:
         known = [name for name, _ in model.named_modules() if name]
@@ -128,6 +136,8 @@ class _Study:
         yield self._exposed()
         yield self._label_alone()
         yield self._commonest()
+        if self.trial.outcome.task.kind != "regression":
+            yield self._line("the answers alone", self._answers, _ERRORS)
         yield self._line("raw inputs", self._raw)
         yield self._line("an untrained model", self._untrained)
         yield replace(self._line("a permuted attribute", self._permuted), exhibit=self._map())
@@ -165,7 +175,8 @@ class _Study:
             n=len(after.asked),
             original=then,
             note=f"best probe: {after.probe}, of the original {before.probe}"
-            + (f"; {max(0.0, now.value / then.value):.0%} of the original's" if compared else ""),
+            + (f"; {max(0.0, now.value / then.value):.0%} of the original's" if compared else "")
+            + (_left_out(after) if worth == "AUC" else ""),
         )
 
     def _exposed(self) -> Measurement:
@@ -178,7 +189,8 @@ class _Study:
             (now.low, now.high),
             n=len(after.asked),
             original=then,
-            note="the features save half of the bits, or more, that the group would cost",
+            note="the features save half of the bits that the group would cost, and more than "
+            f"{_SAVED:g}",
             exhibit=spread(self.name, before, after),
         )
 
@@ -193,10 +205,10 @@ class _Study:
         right = (ignorant.bets.argmax(1) == ignorant.z).double()
         return self._yardstick("the commonest group (share)", interval(right, self.question.whose))
 
-    def _line(self, what: str, take: Callable[[], Finding]) -> Measurement:
+    def _line(self, what: str, take: Callable[[], Finding], more: str = "") -> Measurement:
         def one() -> Measurement:
             found = take()
-            note = f"beyond the label; best probe: {found.probe}"
+            note = f"beyond the label; best probe: {found.probe}{more}"
             return self._yardstick(f"{what} (bits)", found.worth(), note)
 
         return Measurement.attempt(f"reference line: {what} (bits), {self.name}", one)
@@ -204,6 +216,12 @@ class _Study:
     def _yardstick(self, what: str, found: Interval, note: str = "") -> Measurement:
         name, n = f"reference line: {what}, {self.name}", len(self.question.ways[2])
         return Measurement(name, found.value, "lower", (found.low, found.high), n=n, note=note)
+
+    def _answers(self) -> Finding:
+        said = self.seen["unlearned"][LOGITS]
+        one = self.trial.outcome.task.kind == "classification"
+        x = F.one_hot(said.argmax(1), said.shape[1]) if one else said > 0
+        return best(self.metric.probed(self.question, x.float(), _QUICK))
 
     def _raw(self) -> Finding:
         x = inputs_of(self.held, self.trial.outcome.task)
@@ -213,12 +231,11 @@ class _Study:
         return self._of(untrained(self.metric.build, device_of(self.trial.outcome.after)))
 
     def _permuted(self) -> Finding:
-        x = self.seen["unlearned"][FEATURES]
-        return best(self.metric.probed(self.question.permuted, x))
+        return self.metric.anywhere(self.question.permuted, self.seen["unlearned"])
 
     def _of(self, model: nn.Module) -> Finding:
-        x = represent(model, self.held, self.trial.outcome.task)[FEATURES]
-        return best(self.metric.probed(self.question, x))
+        places = represent(model, self.held, self.trial.outcome.task)
+        return self.metric.anywhere(self.question, places)
 
     def _best(self, what: str, which: str, place: str) -> Finding:
         if (what, which, place) not in self.found:
@@ -245,10 +262,16 @@ def _whole(found: Mapping[str, Found], place: str) -> Found:
     if place != FEATURES:
         return found[place]
     said = best(found[LOGITS])
-    name = f"{said.probe} of the logits"
-    return {**found[place], name: replace(said, probe=name)}
+    called = f"{said.probe} of the logits"
+    return {**found[place], "best of the logits": replace(said, probe=called)}
+
+
+def _left_out(found: Finding) -> str:
+    count = rare(found.asked, found.whose)
+    return f"; {count} groups of classes are too rare to be ranked" if count else ""
 
 
 def _caught(found: Finding) -> Float[Tensor, " n"]:
-    """One where a probe saves half of what a group would cost, or more."""
-    return (found.bits >= prices(found.asked.bets, found.asked) / 2).double()
+    """One where a probe saves half of what a group would cost, and more than so many bits."""
+    half = prices(found.asked.bets, found.asked) / 2
+    return ((found.bits >= half) & (found.bits > _SAVED)).double()

@@ -2,22 +2,22 @@
 
 An attribute is taken out for nothing if all else goes with it. So probes are asked for the other
 attributes that the task can read, beyond the label, before and after. Where two attributes go
-together, some of the other must go too: how many bits of it the removed one tells is said beside
-it. The task's own loss is that of every test sample, before less after, in pairs.
+together, some of the other must go too: how many bits of it the removed one tells the same probes
+is said beside it. The task's own loss is that of every test sample, before less after, in pairs.
 
 One pass over held-out samples for both models, and some seconds for every probe.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import log
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from expunge.algebra.gains import interval
-from expunge.algebra.information import Prior
-from expunge.algebra.statistics import mean_interval
+from expunge.algebra.statistics import Interval, mean_interval
 from expunge.metric import Measurement, Metric, Trial
 from expunge.observing import Observation
 from expunge.probing import Finding, Question, best, probe
@@ -32,7 +32,7 @@ class Selectivity(Metric):
     names: tuple[str, ...] = ()  # attributes that leave; empty: those that the requests name
     subjects: str = ""  # the attribute that tells whose a sample is; empty: each is its own
     families: tuple[str, ...] = ("linear", "MLP")  # of probes, by name
-    rows: int = 4000  # samples that probes learn from; the linear one takes all
+    rows: int = 4000  # samples that probes learn from; the linear one takes what it can hold
 
     def measure(self, trial: Trial) -> Iterator[Measurement]:
         outcome = trial.outcome
@@ -48,13 +48,14 @@ class Selectivity(Metric):
             represent(model, held, outcome.task)[FEATURES]
             for model in (outcome.before, outcome.after)
         )
+        itself = _groups(held, gone)
         for name in stay:
             called = f"other attribute (bits), {name}"
 
             def one(name: str = name, called: str = called) -> Measurement:
                 question = Question.about(held, name)
-                then, now = (self._best(question, x) for x in (before, after))
-                return _kept(called, then, now, _told_by(held, gone, name))
+                then, now, alone = (self._best(question, x) for x in (before, after, itself))
+                return _kept(called, then, now, alone.worth())
 
             yield Measurement.attempt(called, one)
 
@@ -62,7 +63,7 @@ class Selectivity(Metric):
         return best(probe(question, x, self.families, self.rows))
 
 
-def _kept(called: str, before: Finding, after: Finding, lost: float) -> Measurement:
+def _kept(called: str, before: Finding, after: Finding, lost: Interval) -> Measurement:
     now, then = after.worth(), before.worth()
     apart = interval(after.bits - before.bits, after.whose)
     change = f"{apart.value:+.3f} ({apart.low:+.3f} to {apart.high:+.3f}) against the original"
@@ -73,24 +74,14 @@ def _kept(called: str, before: Finding, after: Finding, lost: float) -> Measurem
         (now.low, now.high),
         n=len(after.asked),
         original=then,
-        note=f"beyond the label; {change}; what leaves tells {lost:.3f} of it by itself",
+        note=f"beyond the label; {change}; what leaves tells {lost.value:.3f} of it by itself",
     )
 
 
-def _told_by(held: Reserve, gone: Sequence[str], name: str) -> float:
-    """How many bits attributes that leave tell of another one beyond the label."""
-    groups, y = held.attributes[name], held.classes
-    known = groups.of >= 0
-    cell = y
-    for other in gone:
-        found = held.attributes[other]
-        known &= found.of >= 0
-        cell = cell * len(found) + found.of
-    left, there = (
-        Prior.of(groups.of[known], of[known], groups=len(groups), classes=int(of.max()) + 1).entropy
-        for of in (cell.clamp_min(0), y)
-    )
-    return (there - left) / log(2)
+def _groups(held: Reserve, names: Sequence[str]) -> Float[Tensor, "n k"]:
+    """Which groups everybody is in, as zeros and ones; the first column is for who is in none."""
+    found = [F.one_hot(held.attributes[name].of + 1) for name in names]
+    return torch.cat(found, 1).float()
 
 
 def _test(seen: Observation) -> Observation:
