@@ -116,8 +116,9 @@ class _Attack:
 
     @classmethod
     def of(cls, metric: Reattack, task: Task, held: Reserve, question: Question) -> "_Attack":
-        bets = question.prior.bets(question.y) * log(2)
-        _, chosen, scored = question.asked(torch.zeros(len(held), 1))
+        nothing = torch.zeros(len(held), 1)
+        bets = question.everyone(nothing).bets * log(2)
+        _, chosen, scored = question.asked(nothing)
         return cls(metric, task, held, question, bets, chosen, scored)
 
     def curve(self, model: nn.Module) -> _Curve:

@@ -102,7 +102,7 @@ _READINGS = {
     "leakage": "The same for a probe that is not told the label: whatever the label tells of the "
     "attribute counts too.",
     "exposed samples": "Share of samples whose attribute the features still tell for the most "
-    "part.",
+    "part, by more than half a bit.",
     "reference line": "A yardstick, not a property of the unlearned model.",
     "re-attack (bits)": "Bits that come back when a copy of the whole network is trained to tell "
     "the attribute, mean over several numbers of labels.",
