@@ -1,13 +1,16 @@
 """A small audit for every kind of task."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from expunge import Fit, Recipe, Request, Samples, split
+from expunge import Fit, Recipe, Request, Samples, auditing, split
 from expunge.auditing import audit
 from expunge.methods.finetune import Finetune
+from expunge.metrics.attribution import Attribution
 from expunge.retraining import retrain
 from expunge.tasks import Classification, MultiLabel, Regression
 from expunge.unlearning import seeded, unlearn
@@ -55,6 +58,16 @@ class Case:
         return audit(self.outcome, metrics, references=self.references, **given)
 
 
+def lighten(patch):
+    patch.setattr(auditing, "Attribution", partial(Attribution, steps=2))
+
+
+@pytest.fixture(autouse=True)
+def _light(monkeypatch):
+    """Attributions that are quick: what they find is tested elsewhere."""
+    lighten(monkeypatch)
+
+
 @pytest.fixture(scope="session")
 def make():
     return Case
@@ -72,4 +85,6 @@ def other(request):
 
 @pytest.fixture(scope="session")
 def evidence(case):
-    return case.evidence()
+    with pytest.MonkeyPatch.context() as patch:
+        lighten(patch)
+        return case.evidence()

@@ -4,13 +4,16 @@ import json
 import shutil
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from expunge import auditing
 from expunge.__main__ import main
+from expunge.metrics.attribution import Attribution
 from expunge.storing import save_tensors
 
 DATA = """
@@ -88,6 +91,16 @@ def trained(tmp_path_factory):
     return folder
 
 
+def lighten(patch):
+    patch.setattr(auditing, "Attribution", partial(Attribution, steps=2))
+
+
+@pytest.fixture(autouse=True)
+def _light(monkeypatch):
+    """Attributions that are quick: what they find is tested elsewhere."""
+    lighten(monkeypatch)
+
+
 @pytest.fixture
 def project(trained, tmp_path, monkeypatch):
     """A copy of the project to work in; the modules that it brings are forgotten afterwards."""
@@ -106,8 +119,10 @@ def finished(trained, tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished") / "project"
     shutil.copytree(trained, folder)
     command = [*RUN, "--id", "r1", "--config", str(folder / "expunge.toml")]
-    with pytest.raises(SystemExit) as end:
-        main(command)
+    with pytest.MonkeyPatch.context() as patch:
+        lighten(patch)
+        with pytest.raises(SystemExit) as end:
+            main(command)
     assert end.value.code in (None, 0, 1)
     _forget_modules(folder)
     return folder
@@ -118,6 +133,12 @@ def ran(finished, project):
     """The folder of a request that was carried out in this project."""
     shutil.copytree(finished, project, dirs_exist_ok=True)
     return project / "runs" / "r1"
+
+
+@pytest.fixture
+def hasty(change):
+    """For what does not hang on how much is measured: accuracies alone."""
+    change("expunge.toml", "seeds = 2", 'seeds = 2\nmetrics = ["accuracy"]')
 
 
 @pytest.fixture

@@ -1,9 +1,13 @@
 """An attribute, from the command line: the layer that erases it is saved, loaded and judged."""
 
+import shutil
+import sys
+
 import pytest
 import torch
 from torch.nn import functional as F
 
+from expunge.__main__ import main
 from expunge.cli.project import opened
 from expunge.erasing.inserting import ErasedInput
 from expunge.problems.coloured_digits import coloured_digits
@@ -31,16 +35,26 @@ metrics = ["accuracy", "loss"]
 ERASED = "runs/r1/model.safetensors"
 
 
-@pytest.fixture(autouse=True)
-def _coloured(project, expunge):
+@pytest.fixture(scope="module")
+def coloured(tmp_path_factory):
     """A project about coloured digits, after one request; nobody needs to train for that."""
+    folder = tmp_path_factory.mktemp("coloured")
     with seeded(0):
         weights = coloured_digits(width=4).recipe.build().state_dict()
-    save_tensors(project / "model.safetensors", weights)
-    (project / "coloured.py").write_text(PROJECT)
-    (project / "expunge.toml").write_text(TOML)
-    ended = expunge("run", "--method", "leace", "--attribute", "colour", "--id", "r1")
-    assert ended.code in (0, 1), ended.err
+    save_tensors(folder / "model.safetensors", weights)
+    (folder / "coloured.py").write_text(PROJECT)
+    (folder / "expunge.toml").write_text(TOML)
+    request = ("--method", "leace", "--attribute", "colour", "--id", "r1")
+    with pytest.raises(SystemExit) as end:
+        main(["run", *request, "--config", str(folder / "expunge.toml")])
+    assert end.value.code in (None, 0, 1)
+    del sys.modules["coloured"]
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _copied(coloured, project):
+    shutil.copytree(coloured, project, dirs_exist_ok=True)
 
 
 def told(project, weights):

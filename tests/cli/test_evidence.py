@@ -30,12 +30,14 @@ def test_compare_shows_all_methods_between_original_and_retrained(expunge, proje
     assert not (project / "runs").exists()
 
 
+@pytest.mark.usefixtures("hasty")
 def test_compare_speaks_json(expunge):
     body = expunge(*COMPARE, *QUICK, "--tier", "smoke", "--json").body
     assert list(body["methods"]) == ["finetune", "neggrad"]
     assert all(case["verdict"]["word"] == "inconclusive" for case in body["methods"].values())
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_setting_of_a_comparison_can_be_for_one_method(expunge):
     arguments = ("--set", "lr=0.001", "--tier", "smoke", "--json")
     methods = expunge(*COMPARE, *QUICK, *arguments).body["methods"]
@@ -66,6 +68,7 @@ def test_audit_judges_a_pair_that_somebody_else_made(expunge, project):
     assert not (project / "ledger.db").exists()
 
 
+@pytest.mark.usefixtures("hasty")
 def test_an_untouched_model_is_residual(expunge):
     ended = expunge("audit", "model.safetensors", "model.safetensors", "--classes", "2", "--json")
     removed = {m["name"]: m for m in ended.body["evidence"]["measurements"]}
@@ -150,6 +153,7 @@ def test_purge_removes_what_names_the_samples_and_keeps_the_evidence(expunge, ra
     assert "Nothing was left" in again.out
 
 
+@pytest.mark.usefixtures("hasty")
 def test_purge_takes_the_samples_out_of_other_requests_too(expunge, project):
     for name, samples in (("a", "3,14"), ("b", "14,15")):
         run = ("run", "--method", "finetune", "--samples", samples, "--id", name)
@@ -166,6 +170,7 @@ def test_purge_of_an_unknown_request_is_told(expunge):
     assert expunge("purge", "../../etc").code == 2
 
 
+@pytest.mark.usefixtures("hasty")
 def test_nothing_is_entered_under_a_subjects_name(expunge, project):
     expunge(*RUN, "--tier", "smoke", "--subject", "Ada")
     with Ledger(project / "ledger.db") as ledger:

@@ -20,11 +20,11 @@ RETURNS = "re-attack above an untrained model (bits), sign"
 
 
 @pytest.fixture(autouse=True)
-def _light(monkeypatch):
+def _few_probes(monkeypatch):
     """Probes that are quick: what they find is tested elsewhere."""
     monkeypatch.setattr("expunge.probing.FAMILIES", dict.fromkeys(FAMILIES, neighbours))
     monkeypatch.setattr("expunge.metrics.leakage._ON_THE_WAY", 1)
-    monkeypatch.setattr(auditing, "Reattack", partial(Reattack, labels=(16,), steps=20))
+    monkeypatch.setattr(auditing, "Reattack", partial(Reattack, labels=(16,), steps=10))
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_the_demo_removes_the_colour_of_digits(expunge, tmp_path, monkeypatch):
     small = partial(coloured_digits.coloured_digits, width=4, epochs=2)
     monkeypatch.setattr(coloured_digits, "coloured_digits", small)
     monkeypatch.setattr(demo, "FOR_ATTRIBUTES", ("leace", "mean_projection"))
-    monkeypatch.setattr(demo, "_LESS", {**demo._LESS, "Reattack": {"labels": (16,), "steps": 20}})
+    monkeypatch.setattr(demo, "_LESS", {**demo._LESS, "Reattack": {"labels": (16,), "steps": 10}})
     ended = expunge("demo", "--attribute", "--out", tmp_path / "demo", "--json")
     assert ended.code == 0, ended.out + ended.err
     told = ended.body

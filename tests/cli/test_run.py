@@ -49,6 +49,7 @@ def test_a_run_leaves_model_evidence_verdict_report_and_a_sealed_entry(expunge, 
     assert notes["requests"] == "r1"
 
 
+@pytest.mark.usefixtures("hasty")
 def test_the_subject_is_in_no_file(expunge, project):
     expunge(*RUN, "--tier", "smoke", "--subject", "Ada Lovelace")
     holding = [path for path in left(project) if b"Lovelace" in (project / path).read_bytes()]
@@ -67,7 +68,7 @@ def test_the_printed_table_names_verdict_reasons_paths_and_seal(expunge, project
     assert ended.err == ""
 
 
-@pytest.mark.usefixtures("ran")
+@pytest.mark.usefixtures("ran", "hasty")
 def test_a_second_run_takes_the_references_from_the_cache(expunge, project):
     before = {p: p.stat().st_mtime_ns for p in (project / "cache").rglob("reference-?.safetensors")}
     expunge(*RUN, "--id", "r2")
@@ -76,6 +77,7 @@ def test_a_second_run_takes_the_references_from_the_cache(expunge, project):
     assert before == after
 
 
+@pytest.mark.usefixtures("hasty")
 def test_the_same_seed_gives_the_same_weights(expunge, project):
     for name in ("a", "b"):
         expunge(*RUN, "--tier", "smoke", "--seed", "5", "--id", name)
@@ -99,10 +101,12 @@ def test_the_verdict_decides_the_exit_code(word, degraded, usual, strict):
     assert ending([verdict], strict=True) == strict
 
 
+@pytest.mark.usefixtures("hasty")
 def test_with_strict_an_inconclusive_run_ends_with_1(expunge):
     assert expunge(*RUN, "--tier", "smoke", "--strict").code == 1
 
 
+@pytest.mark.usefixtures("hasty")
 def test_samples_can_be_read_from_a_file(expunge, project):
     (project / "ids.txt").write_text("3\n14\n")
     ended = expunge(
@@ -112,11 +116,13 @@ def test_samples_can_be_read_from_a_file(expunge, project):
     assert json.loads((project / "runs/s/request.json").read_text())["positions"] == [3, 14]
 
 
+@pytest.mark.usefixtures("hasty")
 def test_retrain_takes_the_projects_recipe(expunge):
     ended = expunge("run", "--method", "retrain", "--classes", "2", "--tier", "smoke", "--json")
     assert ended.body["evidence"]["provenance"]["method"] == "retrain"
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_project_without_fit_says_why_nothing_can_be_concluded(expunge, change):
     change("expunge.toml", 'fit = "toy_model:fit"', "")
     ended = expunge(*RUN)
@@ -189,6 +195,7 @@ def test_runs_that_cannot_be_written_are_refused_before_any_work(expunge, change
     assert "[folders] runs" in ended.err
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_report_that_cannot_be_written_loses_nothing_else(expunge, project, monkeypatch):
     def full(_page, path):
         raise CannotWrite(f"{path} could not be written: no space left", hint="free some space.")

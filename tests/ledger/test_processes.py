@@ -1,5 +1,6 @@
 """Several writers, and writers that die, leave one whole chain."""
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -8,43 +9,79 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from expunge import Ledger
 
-WRITER = """
+# A process that has imported everything is forked for every writer: to import takes seconds.
+WRITERS = """
+import os
 import sys
+
 from expunge import Ledger
-with Ledger(sys.argv[1]) as ledger:
-    for number in range(int(sys.argv[2])):
-        ledger.append("note", {"number": number, "writer": sys.argv[3], "text": "x" * 3000})
-        print(number, flush=True)
+
+children = 0
+for line in sys.stdin:
+    if line == "wait\\n":
+        print(sum(os.wait()[1] != 0 for _ in range(children)), flush=True)
+        children = 0
+        continue
+    path, count, name = line.split()
+    if child := os.fork():
+        children += 1
+        print(child, flush=True)
+        continue
+    with Ledger(path) as ledger, open(f"{path}-{name}", "w") as said:
+        for number in range(int(count)):
+            ledger.append("note", {"number": number, "writer": name, "text": "x" * 3000})
+            print(number, file=said, flush=True)
+    os._exit(0)
 """
 
 
-def writer(path, count, name):
-    return subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path), str(count), name], stdout=subprocess.PIPE
-    )
+@pytest.fixture(scope="module")
+def writers():
+    command = [sys.executable, "-c", WRITERS]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        yield parent
 
 
-def test_two_processes_share_one_chain_from_its_first_entry_on(path):
-    both = [writer(path, 20, name) for name in ("a", "b")]
-    assert [process.communicate(timeout=120) and process.returncode for process in both] == [0, 0]
+def told(writers, *words):
+    """The number with which they answer."""
+    print(*words, file=writers.stdin, flush=True)
+    return int(writers.stdout.readline())
+
+
+def started(writers, path, count, name):
+    """The process that writes so many entries, and the file that says which it has written."""
+    return told(writers, path, count, name), path.with_name(f"{path.name}-{name}")
+
+
+def test_two_processes_share_one_chain_from_its_first_entry_on(writers, path):
+    for name in ("a", "b"):
+        started(writers, path, 20, name)
+    assert told(writers, "wait") == 0
     with Ledger(path) as ledger:
         _, *notes = ledger
     for name in ("a", "b"):
         assert [e.body["number"] for e in notes if e.body["writer"] == name] == [*range(20)]
 
 
-def test_a_killed_writer_leaves_every_entry_it_reported(path):
+def test_a_killed_writer_leaves_every_entry_it_reported(writers, path):
     with Ledger(path) as ledger:
         ledger.append("note", {})
     reported = 0
     for turn in range(3):
-        process = writer(path, 10_000, str(turn))
-        process.stdout.readline()
+        process, said = started(writers, path, 10_000, str(turn))
+        deadline = time.monotonic() + 60
+        while not (said.exists() and said.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.001)
         time.sleep(0.02 * turn)
-        process.send_signal(signal.SIGKILL)
-        reported += 1 + len(process.communicate()[0].splitlines())
+        os.kill(process, signal.SIGKILL)
+        assert told(writers, "wait") == 1
+        reported += len(said.read_text().splitlines())
         with Ledger(path) as ledger:
             assert len([*ledger]) >= 2 + reported
             ledger.append("note", {"after": turn})

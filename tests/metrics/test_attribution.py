@@ -61,7 +61,7 @@ def trial_of(after, *retrained, target=None, before=None, task=None, **form):
 
 
 def measured(trial, **settings):
-    return {m.name: m for m in Attribution(**settings).measure(trial)}
+    return {m.name: m for m in Attribution(**{"steps": 8} | settings).measure(trial)}
 
 
 def test_the_maps_of_a_class_are_those_of_its_test_samples():

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -16,8 +17,10 @@ from expunge.recording import record
 from expunge.retracing.settling import Objective
 
 
-def optimum(run, kept):
+@cache
+def optimum(run, gone):
     """Where the retained loss is least, by torch's own quasi-Newton method."""
+    kept = sorted({*range(run.size)} - {*gone})
     model, _ = run.fresh()
     x, y = (t[kept] for t in run.data.tensors)
     finder = LBFGS(model.parameters(), 1, 200, tolerance_grad=1e-12, tolerance_change=0)
@@ -39,7 +42,7 @@ def test_polish_ends_within_the_certificate_of_the_retrained_optimum(
     logistic, settings, gone, apart, told
 ):
     outcome = logistic.unlearned(gone, **settings)
-    best = optimum(logistic.run, sorted(set(range(logistic.run.size)) - set(gone)))
+    best = optimum(logistic.run, gone)
     trace = [value for _, value in outcome.traces["certificate"]]
     nothing = apart(logistic.model, best)
     assert apart(outcome.after, best) <= trace[-1] <= 0.01 * nothing
@@ -49,7 +52,7 @@ def test_polish_ends_within_the_certificate_of_the_retrained_optimum(
 
 def test_a_replay_is_certified_where_the_loss_could_be_compared(logistic, apart):
     outcome = logistic.unlearned(mode="replay")
-    best = optimum(logistic.run, sorted(set(range(logistic.run.size)) - set(logistic.run.gone)))
+    best = optimum(logistic.run, logistic.run.gone)
     reached = outcome.traces["certificate"][-1][1]
     assert apart(outcome.after, best) <= reached <= 0.01 * apart(logistic.model, best)
 
@@ -67,7 +70,7 @@ def test_where_no_loss_was_compared_nothing_is_certain_and_nothing_promised(
 
 def test_how_far_off_doing_nothing_was_lies_within_what_is_told(logistic, gone, apart):
     outcome = logistic.unlearned(gone)
-    best = optimum(logistic.run, sorted(set(range(logistic.run.size)) - set(gone)))
+    best = optimum(logistic.run, gone)
     note = next(note for note in outcome.notes if "the retrained optimum is at most" in note)
     least, most = re.search(r"it was (\S+) to (\S+) away before", note).groups()
     assert 0.999 * float(least) <= apart(logistic.model, best) <= 1.001 * float(most)
@@ -161,6 +164,5 @@ def test_a_window_that_leads_past_the_optimum_is_gone_back_from(logistic, apart,
     monkeypatch.setattr(Objective, "tail", lambda self, **_: 50 * torch.ones_like(self.place))
     outcome = logistic.unlearned(polish=1)
     assert told(outcome, "the window led too far: polish begins where the original stood")
-    kept = sorted(set(range(logistic.run.size)) - set(logistic.run.gone))
-    best = optimum(logistic.run, kept)
+    best = optimum(logistic.run, logistic.run.gone)
     assert apart(outcome.after, best) < apart(logistic.model, best)

@@ -1,4 +1,8 @@
-"""A user's own model, from `expunge init` to `expunge ledger verify --seal`, by the shell alone."""
+"""A user's own model, from `expunge init` to `expunge ledger verify --seal`.
+
+The shell trains it and takes the class out; commands around that run in this process, where torch
+is imported already.
+"""
 
 import json
 import os
@@ -8,6 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from expunge.__main__ import main
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_model"
 
@@ -58,8 +64,23 @@ def call(folder, *arguments):
     return done.returncode, done.stdout
 
 
-def expunge(folder, *arguments):
-    return call(folder, "-m", "expunge", *arguments)
+@pytest.fixture
+def expunge(project, capsys, monkeypatch):
+    """A command in this process; the user's modules are forgotten afterwards."""
+    monkeypatch.chdir(project)
+
+    def called(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main([*arguments])
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err, said.err
+        return end.value.code or 0, said.out
+
+    yield called
+    for name, module in [*sys.modules.items()]:
+        file = getattr(module, "__file__", None)
+        if file and Path(file).is_relative_to(project):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="module")
@@ -74,33 +95,32 @@ def project(tmp_path_factory):
     return folder
 
 
-def test_from_init_to_a_verified_seal(project):
-    assert expunge(project, "init", "--force") == (0, WRITTEN)
+def test_from_init_to_a_verified_seal(project, expunge):
+    assert expunge("init", "--force") == (0, WRITTEN)
     filled_in = project / "expunge.toml"
     text = filled_in.read_text()
     filled_in.write_text(text.replace("# fit =", "fit =").replace("# task =", "task ="))
-    assert expunge(project, "doctor", "--classes", "2") == (0, "No problem found.\n")
+    assert expunge("doctor", "--classes", "2") == (0, "No problem found.\n")
 
     run = ("run", "--method", "finetune", "--classes", "2", "--id", "first", "--json")
-    code, out = expunge(project, *run, "--subject", "a visitor")
+    code, out = call(project, "-m", "expunge", *run, "--subject", "a visitor")
     found = json.loads(out)
     assert code == int(found["verdict"]["word"] == "residual" or found["verdict"]["degraded"])
     assert len(found["evidence"]["provenance"]["reference_seeds"]) == 5
 
-    assert expunge(project, "report", "runs/first", "--out", "again.html")[0] == 0
+    assert expunge("report", "runs/first", "--out", "again.html")[0] == 0
     assert (project / "again.html").read_text() == Path(project, found["report"]).read_text()
     assert found["seal"] in (project / "again.html").read_text()
-    assert expunge(project, "ledger", "verify", "--seal", found["seal"])[0] == 0
+    assert expunge("ledger", "verify", "--seal", found["seal"])[0] == 0
 
 
-def test_a_method_in_a_file_of_the_users_own_runs_through_the_shell(project):
+def test_a_method_in_a_file_of_the_users_own_runs_from_the_command_line(project, expunge):
     package = project / "mine"
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "shrinking.py").write_text(MINE)
     name = "mine.shrinking:Shrink"
     code, out = expunge(
-        project,
         "compare",
         "--method",
         name,
@@ -119,8 +139,6 @@ def test_a_method_in_a_file_of_the_users_own_runs_through_the_shell(project):
     assert seen["method"] == name
     assert seen["settings"] == {"factor": 0.25}
     assert seen["notes"] == ["all weights times 0.25"]
-    code, out = expunge(
-        project, "run", "--method", name, "--classes", "2", "--set", "facto=1", "--json"
-    )
+    code, out = expunge("run", "--method", name, "--classes", "2", "--set", "facto=1", "--json")
     assert code == 2
     assert json.loads(out)["hint"] == "did you mean 'factor'?"
