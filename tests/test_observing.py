@@ -245,6 +245,13 @@ def test_answers_that_are_not_finite_are_refused_with_their_number():
         observe(Broken(), Batches(Part.whole(data()), 4), Classification())
 
 
+def test_a_regression_may_answer_one_number_a_sample():
+    x, y = torch.randn(6, D), torch.randn(6)
+    flat = nn.Sequential(nn.Linear(D, 1), nn.Flatten(0))
+    seen = observe(flat, Batches(Part.whole(TensorDataset(x, y)), 4), Regression())
+    torch.testing.assert_close(seen.losses, ((flat(x) - y) ** 2).double())
+
+
 def test_nothing_is_observed_of_an_empty_part():
     seen = observe(net(), Batches(Part(data(), torch.zeros(0, dtype=torch.long))), Classification())
     assert len(seen) == 0

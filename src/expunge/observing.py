@@ -240,7 +240,7 @@ def _check_logits(logits: list[Tensor]) -> None:
     widths = {tuple(rows.shape[1:]) for rows in logits}
     if len(widths) > 1:
         raise BatchUnreadable(f"the model's answers change their shape: {sorted(widths)}")
-    broken = sum(int((~rows.isfinite()).flatten(1).any(1).sum()) for rows in logits)
+    broken = sum(int((~rows.isfinite()).reshape(len(rows), -1).any(1).sum()) for rows in logits)
     if broken:
         raise Diverged(
             f"the model answers {broken} of {sum(map(len, logits))} samples with numbers that are "

@@ -36,7 +36,8 @@ class Original:
         with torch.no_grad(), evaluating(model):
             answers = torch.cat([case.task.answer(model, b).logits.float() for b in everybody])
         columns = survey.census.columns.to(answers.device)
-        level = levelled(answers.flatten(1), columns, survey.census.y.to(answers.device))
+        y, rows = survey.census.y.to(answers.device), answers.reshape(len(answers), -1)
+        level = levelled(rows, columns, y)
         return cls(case.retain.part.indices, level.view(answers.shape), case.task.kind)
 
     def apart(self, logits: Float[Tensor, "n *c"], ids: Int[Tensor, " n"]) -> Scalar:

@@ -81,7 +81,7 @@ class Witnesses:
             )
         (x,) = seen.features.values()
         use = -seen.losses.mean().item() if self.worth == "loss" else seen.accuracy
-        places = x.flatten(1), seen.logits.flatten(1)
+        places = x.flatten(1), seen.logits.reshape(len(x), -1)
         return Look(epoch, use, sum(question.leak(places) for question in self.questions))
 
 
