@@ -10,6 +10,7 @@ from expunge.algebra.families import FAMILIES, neighbours
 from expunge.auditing import Evidence
 from expunge.cli import demo
 from expunge.ledger import Ledger
+from expunge.metrics.leakage import Leakage
 from expunge.metrics.reattack import Reattack
 from expunge.problems import coloured_digits
 from expunge.storing import read_json
@@ -24,6 +25,7 @@ def _few_probes(monkeypatch):
     """Probes that are quick: what they find is tested elsewhere."""
     monkeypatch.setattr("expunge.probing.FAMILIES", dict.fromkeys(FAMILIES, neighbours))
     monkeypatch.setattr("expunge.metrics.leakage._ON_THE_WAY", 1)
+    monkeypatch.setattr(auditing, "Leakage", partial(Leakage, families=("linear", "k-NN")))
     monkeypatch.setattr(auditing, "Reattack", partial(Reattack, labels=(16,), steps=10))
 
 

@@ -10,6 +10,7 @@ BRIEF = {  # a promise does not hang on how long a plug-in works
     "detach": {"epochs": 2},
     "duck": {"epochs": 40},
     "lcodec": {"perturbations": 96},
+    "neggrad": {"steps": 20},
     "probe": {"folds": 2},
     "random_labels": {"steps": 20},
 }
