@@ -1,4 +1,4 @@
-"""Which epoch to keep: the one whose features tell held-out probes least, if it is of use."""
+"""Which epoch to keep: the last whose features tell held-out probes least, if it is of use."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -68,17 +68,29 @@ def hopeful(looks: Sequence[Look], original: Look, floor: float) -> list[Look]:
 
     Where none is left, all looks may hope. A leak is as good as the least where it is more by no
     more than a twentieth of the original's. Later looks may put any of these out, but bring none
-    back: so those are left out than which another is better and tells no more. Of a loss, which is
-    a use below zero, the floor is a share.
+    back: so those are left out than which a later one is no worse and tells no more. Of a loss,
+    which is a use below zero, the floor is a share.
     """
     least = original.use - floor * (1.0 if original.use >= 0 else -original.use)
     grain = max(_GRAIN * original.leak, _NOISE)
     fine = [look for look in looks if look.use >= least] or looks
     near = min(look.leak for look in fine) + grain
     good = [look for look in fine if look.leak <= near]
-    return [look for look in good if look is best([o for o in good if o.leak <= look.leak])]
+    return [look for look in good if not any(_as_good(o, look) for o in good)]
 
 
 def best(looks: Sequence[Look]) -> Look:
-    """The most useful look, of equals the last."""
-    return max(looks, key=lambda look: (look.use, look.epoch))
+    """The last of those that chance may have made less useful than the most useful.
+
+    What witnesses still find is noise by then, and the attribute was pushed longest in the last.
+    """
+    most = max(looks, key=lambda look: look.use)
+    return max(
+        (look for look in looks if look.use >= most.use - most.doubt), key=lambda look: look.epoch
+    )
+
+
+def _as_good(other: Look, look: Look) -> bool:
+    """Whether another, later look is as useful and tells no more."""
+    later = other.epoch > look.epoch
+    return later and other.use >= look.use and other.leak <= look.leak
