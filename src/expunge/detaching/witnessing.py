@@ -18,7 +18,6 @@ from expunge.algebra.families import linear, networks
 from expunge.algebra.gains import bits
 from expunge.algebra.guessing import Asked, price
 from expunge.algebra.information import Prior
-from expunge.algebra.statistics import mean_variance
 from expunge.batching import Batches
 from expunge.detaching.surveying import Survey
 from expunge.erasing.asking import Answers, ask
@@ -41,7 +40,6 @@ class Look:
     epoch: int
     use: float  # accuracy; of a regression, minus its loss
     leak: float  # bits of all attributes together that probes find beyond the class, or zero
-    doubt: float = 0.0  # by how much chance may have moved the use: one standard error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,10 +80,9 @@ class Witnesses:
                 hint="name a layer: Classification(layer=...).",
             )
         (x,) = seen.features.values()
-        each = -seen.losses if self.worth == "loss" else seen.correct.double()
+        use = -seen.losses.mean().item() if self.worth == "loss" else seen.accuracy
         places = x.flatten(1), seen.logits.reshape(len(x), -1)
-        leak = sum(question.leak(places) for question in self.questions)
-        return Look(epoch, each.mean().item(), leak, mean_variance(each) ** 0.5)
+        return Look(epoch, use, sum(question.leak(places) for question in self.questions))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
