@@ -4,6 +4,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -15,7 +16,7 @@ from expunge.attacks.threshold import Threshold
 from expunge.batching import data_digest
 from expunge.ensembles import Reference, References
 from expunge.errors import MissingInput, ModelDoesNotFit, RequestDoesNotFit
-from expunge.evidence import Evidence, Provenance, Tier, check_names
+from expunge.evidence import FEWEST, Evidence, Provenance, Tier, check_names
 from expunge.metric import Measurement, Metric, Trial
 from expunge.metrics.accuracy import Accuracy
 from expunge.metrics.accuracy_gap import AccuracyGap
@@ -46,9 +47,6 @@ __all__ = ["FEWEST", "REFERENCES", "Evidence", "Provenance", "Tier", "audit", "s
 
 REFERENCES: dict[Tier, int] = {"smoke": 0, "standard": 5, "strict": 20}
 """How many models a tier retrains."""
-
-FEWEST = 3
-"""References below which an audit is a smoke test: one to try the audit on, two to compare."""
 
 
 def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
@@ -90,7 +88,7 @@ def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
             progress("measure", done, len(chosen))
             measurements += _measured(metric, trial)
         progress("measure", len(chosen), len(chosen))
-        provenance = _provenance(outcome, references, tier, started)
+        provenance = _provenance(outcome, references, chosen, tier, started)
     check_names(measurements)
     requests = tuple(request.id for request in outcome.split.requests)
     return Evidence(requests, tuple(measurements), provenance)
@@ -187,8 +185,25 @@ def _measured(metric: Metric, trial: Trial) -> Iterator[Measurement]:
         yield Measurement.missing(metric.label, why.fact)
 
 
+def _margins(metrics: Sequence[Metric]) -> dict[str, dict[str, float]]:
+    """What every metric declares that would not matter."""
+    declared = {
+        metric.label: {
+            item.name: float(getattr(metric, item.name))
+            for item in fields(metric)
+            if item.name.endswith(("margin", "floor"))
+        }
+        for metric in metrics
+    }
+    return {name: found for name, found in declared.items() if found}
+
+
 def _provenance(
-    outcome: Outcome, references: References | None, asked: Tier, started: float
+    outcome: Outcome,
+    references: References | None,
+    metrics: Sequence[Metric],
+    asked: Tier,
+    started: float,
 ) -> Provenance:
     split, method = outcome.split, outcome.method
     members = () if references is None else references.members
@@ -217,6 +232,7 @@ def _provenance(
         machine=f"{platform.machine()}, {os.cpu_count()} cores, {device_of(outcome.after)}",
         audit_seconds=time.perf_counter() - started,
         audited=datetime.now(UTC).isoformat(timespec="seconds"),
+        margins=_margins(metrics),
     )
 
 
