@@ -37,10 +37,7 @@ PRIMARY: dict[str, str] = {
 SHARPER = "membership AUC, ulira (privacy)"
 """What decides about samples too, where shadow models were made for it."""
 
-OF_CLASS = "test accuracy, removed class"
-"""What decides about each of several classes first."""
-
-BEHIND = ("relearning steps", "class-probe AUC")
+BEHIND = ("relearning steps, removed classes", "class-probe AUC")
 """What decides about classes too: a class that is only hidden passes on answers alone."""
 
 REHEARSAL = "rehearsal p"
@@ -125,7 +122,8 @@ def deciding(evidence: Evidence) -> tuple[str, ...]:
     """
     lingering = (f"{what}, {name}" for what, name in _of_attributes(evidence))
     rehearsed = [REHEARSAL] if _has(evidence, REHEARSAL) else []
-    return (*(name for names in _of_data(evidence) for name in names), *rehearsed, *lingering)
+    of_data = dict.fromkeys(name for names in _of_data(evidence) for name in names)
+    return (*of_data, *rehearsed, *lingering)
 
 
 def _of_data(evidence: Evidence) -> Iterator[tuple[str, ...]]:
@@ -137,10 +135,10 @@ def _of_data(evidence: Evidence) -> Iterator[tuple[str, ...]]:
             sharper = f"{SHARPER}{whose}"
             yield (PRIMARY["samples"] + whose, *([sharper] if _has(evidence, sharper) else []))
     classes = sorted({k for target in targets for k in target.get("labels", ())})
-    if classes:
-        alone = len(classes) == 1
-        yield from ((PRIMARY["classes"] if alone else f"{OF_CLASS} {k}",) for k in classes)
-        yield BEHIND
+    for label in classes:
+        for names in ((PRIMARY["classes"],), BEHIND):  # the probe tells all that left at once
+            alone = len(classes) == 1
+            yield names if alone else tuple(n.replace("classes", f"class {label}") for n in names)
 
 
 def _of_attributes(evidence: Evidence) -> tuple[tuple[str, str], ...]:
@@ -168,7 +166,7 @@ def _word(evidence: Evidence) -> tuple[Word, tuple[str, ...]]:
     questions = [_question(evidence, names) for names in _of_data(evidence)]
     left = [Remainder.of(evidence, *which) for which in _of_attributes(evidence)]
     rehearsal = evidence.measurement(REHEARSAL)
-    odd = tuple(_odd(questions, evidence))
+    odd = tuple(dict.fromkeys(_odd(questions, evidence)))
     caught = (*_caught(questions, rehearsal), *(each.found for each in left if each.found))
     if caught:
         return "residual", (*caught, *odd)
@@ -179,10 +177,10 @@ def _word(evidence: Evidence) -> tuple[Word, tuple[str, ...]]:
         [*(q.no_power for q in questions), [each.no_power for each in left]],
         [*_too_wide(questions), [each.too_wide for each in left]],
     ):
-        said = tuple(doubt for some in doubts for doubt in some if doubt)
+        said = tuple(dict.fromkeys(doubt for some in doubts for doubt in some if doubt))
         if said:
             return "inconclusive", said
-    answers = [answer for q in questions for answer in q.answers]
+    answers = dict.fromkeys(answer for q in questions for answer in q.answers)
     rehearsed = say.rehearsed(rehearsal)
     return "equivalent", (*answers, *rehearsed, *(each.gone for each in left))
 
@@ -196,13 +194,16 @@ def _question(evidence: Evidence, names: Sequence[str]) -> _Question:
 
 def _caught(questions: Sequence[_Question], rehearsal: Measurement) -> tuple[str, ...]:
     """Differences beyond chance and beyond the margin; a silent measurement counts as p = 1."""
-    asked = [(m, m in q.usable and not say.false_alarm(m)) for q in questions for m in q.asked]
-    asked += [(rehearsal, True)] if rehearsal.comparison else []
-    adjusted = holm([m.comparison.p if m.comparison and sound else 1.0 for m, sound in asked])
+    sound = {m.name: m in q.usable and not say.false_alarm(m) for q in questions for m in q.asked}
+    asked = {m.name: m for q in questions for m in q.asked}
+    if rehearsal.comparison:
+        asked[REHEARSAL], sound[REHEARSAL] = rehearsal, True
+    heard = [m.comparison if sound[name] else None for name, m in asked.items()]
+    adjusted = holm([c.p if c else 1.0 for c in heard])
     return tuple(
-        say.residual(m, m.comparison, p) if m.target else say.accused(m, p)
-        for (m, sound), p in zip(asked, adjusted, strict=True)
-        if sound and m.comparison and p < LEVEL and not m.comparison.inside
+        say.residual(m, c, p) if m.target else say.accused(m, p)
+        for m, c, p in zip(asked.values(), heard, adjusted, strict=True)
+        if c and p < LEVEL and not c.inside
     )
 
 

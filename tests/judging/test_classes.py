@@ -5,7 +5,7 @@ import pytest
 from expunge.metric import Measurement
 
 GONE = "test accuracy, removed classes"
-RELEARNING, PROBE = "relearning steps", "class-probe AUC"
+RELEARNING, PROBE = "relearning steps, removed classes", "class-probe AUC"
 CLASSES = ("classes",)
 
 

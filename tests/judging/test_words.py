@@ -9,7 +9,7 @@ from expunge.metric import Measurement
 
 AUC = "membership AUC, threshold (loss)"
 GONE = "test accuracy, removed classes"
-BEHIND = "relearning steps"
+BEHIND = "relearning steps, removed classes"
 
 
 @pytest.mark.parametrize(("kind", "name"), [("samples", AUC), ("classes", GONE)])
