@@ -8,10 +8,10 @@ With many shadow models, normal distributions of every record are best; with few
 are noise, and one variance for all records is better (Carlini, Chien, Nasr, Song, Terzis and
 Tramèr, Membership Inference Attacks From First Principles, 2022). `student_ratio` needs no such
 choice: it learns from all records what means and variances to expect, and lets every record's own
-scores correct that as far as they are many.
+scores correct that as far as they are many. With two to eight pairs of models it finds most.
 """
 
-from math import log, pi
+from math import log, pi, sqrt
 from typing import Literal
 
 import torch
@@ -22,20 +22,30 @@ from expunge.algebra.sides import Side, sides
 
 Spread = Literal["record", "pooled"]
 Tail = Literal["greater", "less", "two"]
+Prior = Literal["record", "average"]
 
 _FREEDOM = 6.0  # how many scores the expected variance is worth
+_MOST = 0.999  # of a perfect correlation of both sides
 
 
 def student_ratio(
-    scores: Float[Tensor, "k n"], trained: Bool[Tensor, "k n"], target: Float[Tensor, "*t n"]
+    scores: Float[Tensor, "k n"],
+    trained: Bool[Tensor, "k n"],
+    target: Float[Tensor, "*t n"],
+    *,
+    prior: Prior = "record",
 ) -> Float[Tensor, "*t n"]:
     """Log-ratio of Student's predictive densities, under an empirical-Bayes normal-gamma prior.
 
-    The prior mean is that of all scores of a side; it is worth as many scores as the variance of
-    models on the same record holds variances between records.
+    The prior mean is worth as many scores as the variance of models on one record holds variances
+    between records. With "record" it is what the other side lets expect of the record, which with
+    few models is much: what is hard without a record is rarely easy with it. With "average" it is
+    the mean of all.
     """
     inside, outside = sides(scores, trained)
-    return _student(target.double(), inside) - _student(target.double(), outside)
+    common = _covariance(inside, outside) if prior == "record" else 0.0
+    x = target.double()
+    return _student(x, inside, outside, common) - _student(x, outside, inside, common)
 
 
 def normal_ratio(
@@ -75,17 +85,31 @@ def standing(
             return z.abs()
 
 
-def _student(x: Float[Tensor, "*t n"], side: Side) -> Float[Tensor, "*t n"]:
-    worth = side.within / side.between
+def _student(
+    x: Float[Tensor, "*t n"], side: Side, other: Side, common: float
+) -> Float[Tensor, "*t n"]:
+    # A record without models has a mean that says nothing: its slope or its weight is zero.
+    told = other.count / (other.between * other.count + other.within) * common
+    expected = side.grand + told * (other.mean - other.grand)
+    worth = side.within / (side.between - told * common)
     weight, freedom = worth + side.count, _FREEDOM + side.count
-    # A record without models has no mean of its own: its weight below is zero.
-    away = side.mean - side.grand
-    mean = side.grand + side.count / weight * away
-    squares = side.squares + worth * side.count / weight * away.square()
-    variance = (_FREEDOM * side.within + squares) / freedom * (1 + 1 / weight)
-    const = torch.lgamma((freedom + 1) / 2) - torch.lgamma(freedom / 2)
-    tail = (freedom + 1) / 2 * torch.log1p((x - mean).square() / (freedom * variance))
-    return const - (freedom * pi * variance).log() / 2 - tail
+    away, share = side.mean - expected, side.count / weight
+    squares = _FREEDOM * side.within + side.squares + worth * share * away.square()
+    variance = squares / freedom * (1 + 1 / weight)
+    far = (x - expected - share * away).square() / (freedom * variance)
+    height = torch.lgamma((freedom + 1) / 2) - torch.lgamma(freedom / 2)
+    return height - (freedom * pi * variance).log() / 2 - (freedom + 1) / 2 * torch.log1p(far)
+
+
+def _covariance(inside: Side, outside: Side) -> float:
+    """How records that are easy with them are easy without; noise of models adds nothing to it."""
+    both = (inside.count > 0) & (outside.count > 0)
+    if not both.any():
+        return 0.0
+    a, b = inside.mean[both], outside.mean[both]
+    found = ((a - a.mean()) * (b - b.mean())).mean().item()
+    most = _MOST * sqrt(inside.between * outside.between)
+    return max(-most, min(most, found))
 
 
 def _normal(x: Float[Tensor, "*t n"], side: Side, spread: Spread) -> Float[Tensor, "*t n"]:

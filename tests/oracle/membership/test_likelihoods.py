@@ -10,6 +10,7 @@ from expunge.algebra.statistics import auc
 
 EVERY = [
     student_ratio,
+    lambda *given: student_ratio(*given, prior="average"),
     normal_ratio,
     lambda *given: normal_ratio(*given, spread="pooled"),
     standing,
@@ -53,23 +54,51 @@ def test_normal_ratios_are_scipys_record_by_record():
     assert found.tolist() == pytest.approx(of_all)
 
 
+def between(side):
+    noise = pooled(side) * np.mean([1 / len(each) for each in side])
+    return np.var([each.mean() for each in side]) - noise
+
+
+def predictive(x, own, within, prior, variance):
+    """Student's density after a conjugate update, from the sums of squares of textbooks."""
+    k0 = within / variance
+    k, nu = k0 + len(own), 6 + len(own)
+    mean = (k0 * prior + own.sum()) / k
+    squares = 6 * within + (own**2).sum() + k0 * prior**2 - k * mean**2
+    return stats.t.logpdf(x, nu, mean, np.sqrt(squares / nu * (1 + 1 / k)))
+
+
 def test_student_ratios_are_those_of_conjugate_updates_record_by_record():
     scores, trained, target = ragged(1)
-
-    def predictive(x, own, side):
-        within, grand = pooled(side), np.concatenate(side).mean()
-        noise = within * np.mean([1 / len(each) for each in side])
-        k0 = within / (np.var([each.mean() for each in side]) - noise)
-        k, nu = k0 + len(own), 6 + len(own)
-        mean = (k0 * grand + own.sum()) / k
-        squares = 6 * within + (own**2).sum() + k0 * grand**2 - k * mean**2
-        return stats.t.logpdf(x, nu, mean, np.sqrt(squares / nu * (1 + 1 / k)))
-
-    inside, outside = lists(scores, trained), lists(scores, ~trained)
-    wanted = [
-        predictive(x, a, inside) - predictive(x, b, outside)
-        for x, a, b in zip(target.numpy(), inside, outside, strict=True)
+    sides = [lists(scores, trained), lists(scores, ~trained)]
+    told = [
+        [
+            predictive(x, own, pooled(side), np.concatenate(side).mean(), between(side))
+            for x, own in zip(target.numpy(), side, strict=True)
+        ]
+        for side in sides
     ]
+    wanted = np.subtract(*told).tolist()
+    found = student_ratio(scores, trained, target, prior="average")
+    assert found.tolist() == pytest.approx(wanted)
+
+
+def test_a_record_is_expected_where_the_regression_on_its_other_side_puts_it():
+    scores, trained, target = ragged(1)
+    sides = [lists(scores, trained), lists(scores, ~trained)]
+    means = [[own.mean() for own in side] for side in sides]
+    common = np.cov(*means, bias=True)[0, 1]
+    told = []
+    for side, other in (sides, sides[::-1]):
+        rows = []
+        for x, own, across in zip(target.numpy(), side, other, strict=True):
+            slope = common / (between(other) + pooled(other) / len(across))
+            away = across.mean() - np.concatenate(other).mean()
+            prior = np.concatenate(side).mean() + slope * away
+            rows.append(predictive(x, own, pooled(side), prior, between(side) - slope * common))
+        told.append(rows)
+    assert common < 0.99 * np.sqrt(between(sides[0]) * between(sides[1]))
+    wanted = np.subtract(*told).tolist()
     assert student_ratio(scores, trained, target).tolist() == pytest.approx(wanted)
 
 
@@ -181,7 +210,7 @@ def test_planted_records_are_caught_as_often_as_elsewhere(
             normal_ratio(*given),
             normal_ratio(*given, spread="pooled"),
             standing(*given),
-            student_ratio(*given),
+            student_ratio(*given, prior="average"),
         )
         rows.append([planted.caught(each) for each in found])
     means = torch.tensor(rows).mean(0)
@@ -200,6 +229,15 @@ def test_students_ratio_is_never_worse_than_normal_ones(world, pairs):
 
     best = max(mean(normal_ratio), mean(normal_ratio, spread="pooled"), mean(standing))
     assert mean(student_ratio) >= best - 0.005
+
+
+@pytest.mark.parametrize(("pairs", "more"), [(2, 0.015), (4, 0.008), (64, -0.001)])
+def test_what_the_other_side_says_of_a_record_helps_where_models_are_few(world, pairs, more):
+    n = 8000 if pairs < 10 else 2000
+    planted = world(pairs, n, seed=30)
+    given = planted.scores, planted.trained, planted.target
+    plain, _ = planted.caught(student_ratio(*given, prior="average"))
+    assert planted.caught(student_ratio(*given))[0] >= plain + more
 
 
 def test_many_models_make_students_ratio_the_true_one(world):
