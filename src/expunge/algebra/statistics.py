@@ -1,6 +1,6 @@
 """Intervals, ROC, AUC, exact tests and divergences. Scores are compared in double precision."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from scipy import stats
 from torch import Tensor
+
+from expunge.algebra.searching import edge
 
 LEVEL = 0.95
 _SMALL = 20  # members: below this DeLong's variance is too noisy to be believed
@@ -118,11 +120,4 @@ def newcombe(value: float, m: int, n: int) -> tuple[float, float]:
         spread *= 1 + extra * ((1 - theta) / (2 - theta) + theta / (1 + theta))
         return bool(abs(theta - value) <= z * spread**0.5)
 
-    return _edge(reached, value, 0.0), _edge(reached, value, 1.0)
-
-
-def _edge(reached: Callable[[float], bool], inside: float, outside: float) -> float:
-    for _ in range(60):
-        middle = (inside + outside) / 2
-        inside, outside = (middle, outside) if reached(middle) else (inside, middle)
-    return inside
+    return edge(reached, value, 0.0), edge(reached, value, 1.0)
