@@ -6,6 +6,7 @@ means over their length, until few numbers are left.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import partial
 from math import isqrt
 from typing import Any
@@ -73,6 +74,17 @@ def untrained(build: Callable[[], nn.Module] | None, device: torch.device) -> nn
         )
     with drawing():
         return build().to(device)
+
+
+def thawed(model: nn.Module) -> nn.Module:
+    """A copy, of which every weight may learn: whoever holds it need not heed what was frozen."""
+    try:
+        copy = deepcopy(model)
+    except (RuntimeError, TypeError) as why:
+        raise MissingInput(f"the model cannot be copied: {why}") from why
+    for parameter in copy.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    return copy
 
 
 @contextmanager
