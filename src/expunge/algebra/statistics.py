@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import hypot
 
 import numpy as np
 import torch
@@ -30,6 +31,14 @@ def clopper_pearson(successes: int, n: int, level: float = LEVEL) -> Interval:
     low = stats.beta.ppf(tail, successes, n - successes + 1) if successes > 0 else 0.0
     high = stats.beta.ppf(1 - tail, successes + 1, n - successes) if successes < n else 1.0
     return Interval(successes / n, float(low), float(high))
+
+
+def minus(own: Interval, theirs: Interval) -> Interval:
+    """Newcombe's square-and-add interval of a difference, from those of its two parts."""
+    value = own.value - theirs.value
+    down = hypot(own.value - own.low, theirs.high - theirs.value)
+    up = hypot(own.high - own.value, theirs.value - theirs.low)
+    return Interval(value, value - down, value + up)
 
 
 def mean_interval(values: Float[Tensor, " n"], level: float = LEVEL) -> Interval:
