@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from expunge.batching import data_digest
 from expunge.ensembles import Reference, References
@@ -57,10 +58,32 @@ def retrain(
     return References(tuple(members))
 
 
+def kept(
+    split: Split,
+    recipe: Recipe,
+    *,
+    task: Task,
+    seeds: int | Sequence[int] = 5,
+    cache: str | Path | None = None,
+) -> int:
+    """How many of these references a cache holds already."""
+    if cache is None:
+        return 0
+    shelf = Shelf.named(cache, "reference", _made(split, recipe, task))
+    numbers = range(seeds) if isinstance(seeds, int) else seeds
+    return sum(shelf.weights(seed).exists() for seed in numbers)
+
+
 def _shelf(cache: str | Path, split: Split, recipe: Recipe, task: Task) -> Shelf:
+    made, unseen = _made(split, recipe, task), split.forget.indices.tolist()
+    return Shelf.of(cache, "reference", made, train=made["train"], unseen=unseen)
+
+
+def _made(split: Split, recipe: Recipe, task: Task) -> dict[str, Any]:
+    """All that a reference hangs on, but for its seed."""
     with seeded(0):  # data with random transforms draw numbers
         train, test = data_digest(split.retain.source), data_digest(split.test.source)
-    made = {
+    return {
         "forget": digest_tensors({"ids": split.forget.indices}),
         "train": train,
         "test": test,
@@ -68,8 +91,6 @@ def _shelf(cache: str | Path, split: Split, recipe: Recipe, task: Task) -> Shelf
         "start": start_of(recipe),
         "task": as_json(task),
     }
-    unseen = split.forget.indices.tolist()
-    return Shelf.of(cache, "reference", made, train=train, unseen=unseen)
 
 
 def _member(split: Split, recipe: Recipe, task: Task, seed: int, shelf: Shelf | None) -> Reference:

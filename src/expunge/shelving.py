@@ -69,9 +69,14 @@ class Shelf:
             unseen: Positions of the samples that none of the models saw; by them `purge` tells
                 which files must go when somebody's samples do.
         """
-        shelf = cls(Path(cache) / digest_json(made)[:20], kind)
-        write_json(shelf._about, "references", {"train": train, "forget": [*unseen]})
+        shelf = cls.named(cache, kind, made)
+        write_json(shelf.about, "references", {"train": train, "forget": [*unseen]})
         return shelf
+
+    @classmethod
+    def named(cls, cache: str | Path, kind: str, made: Any) -> "Shelf":
+        """The same shelf to look at: nothing is written."""
+        return cls(Path(cache) / digest_json(made)[:20], kind)
 
     def weights(self, seed: int) -> Path:
         """Where the weights of a model are kept."""
@@ -126,7 +131,8 @@ class Shelf:
         return tensors
 
     @property
-    def _about(self) -> Path:
+    def about(self) -> Path:
+        """Where is told what its models were trained on."""
         return self.folder / "about.json"
 
 

@@ -128,7 +128,7 @@ def _about_attributes(request: Request) -> bool:
 
 def _quick(request: Request, build: "Callable[[], nn.Module]") -> "list[Metric]":
     """What is asked about an attribute, with fewer probes and shorter attacks than usual."""
-    from expunge.auditing import suite  # noqa: PLC0415 - see _tried
+    from expunge.tiers import suite  # noqa: PLC0415 - see _tried
 
     usual = suite((request.target,), build)
     return [replace(metric, **_LESS.get(type(metric).__name__, {})) for metric in usual]

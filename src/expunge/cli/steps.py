@@ -7,7 +7,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from expunge.auditing import REFERENCES, Evidence, Tier, audit, suite
+from expunge.auditing import Evidence, Tier, audit
 from expunge.batching import Batches
 from expunge.catalogue import find
 from expunge.cli.project import Project
@@ -25,6 +25,7 @@ from expunge.request import Attribute, Classes, Request
 from expunge.retraining import retrain
 from expunge.splitting import Data, Labels, Part, Split, split
 from expunge.tasks import Task
+from expunge.tiers import REFERENCES, suite
 
 
 @dataclass(frozen=True, slots=True)
