@@ -20,7 +20,7 @@ BUDGET = 2.0
 """Seconds that are spent on timing one kind of work, where it can be cut that small."""
 
 _WARM = 3  # batches that are not counted
-_LEAST = 64  # samples that a training of unknown kind is tried on first
+_LEAST = 32  # samples that a training of unknown kind is tried on first
 _GROWTH = 4
 
 
@@ -50,16 +50,18 @@ def training(recipe: Recipe, part: Part, budget: float = BUDGET) -> Pace:
 
 def paced(work: Callable[[Part], object], part: Part, budget: float = BUDGET) -> Pace:
     """The pace of any work on samples of a part: from two sizes, by a straight line."""
-    size = min(_LEAST, len(part))
-    spent = _timed(work, some(part, size))  # a warm-up
-    spent = _timed(work, some(part, size))
-    while spent < budget and size < len(part):
-        before, smaller = spent, size
-        size = min(size * _GROWTH, len(part))
-        spent = _timed(work, some(part, size))
-        if spent * _GROWTH > 2 * budget or size == len(part):
-            return _through(smaller, before, size, spent)
-    return Pace(0.0, spent / max(1, size))
+    few = min(_LEAST, len(part))
+    short = _timed(work, some(part, few))
+    if short < budget:
+        short = _timed(work, some(part, few))  # the first was a warm-up
+    many, long = few, short
+    while many < len(part):
+        few, short = many, long
+        many = min(few * _GROWTH, len(part))
+        long = _timed(work, some(part, many))
+        if long * _GROWTH > 2 * budget:
+            break
+    return _through(few, short, many, long)
 
 
 def some(part: Part, size: int) -> Part:
@@ -117,6 +119,8 @@ def _timed(work: Callable[[Part], object], part: Part) -> float:
 
 def _through(few: int, short: float, many: int, long: float) -> Pace:
     """The line through two points; time runs neither backwards nor before the start."""
+    if many == few:
+        return Pace(0.0, long / max(1, many))
     each = max(0.0, (long - short) / (many - few))
-    start = max(0.0, short - each * few)
+    start = min(long, max(0.0, short - each * few))
     return Pace(start, (long - start) / many)

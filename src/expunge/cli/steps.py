@@ -51,16 +51,18 @@ class Depth:
                 f"[audit] seeds is {keys.seeds}, which is no number of models",
                 hint="write how many models are retrained, such as 5, or their seeds: [0, 1, 2].",
             )
-        metrics = _metrics(project, request, with_samples=with_samples)
+        metrics = _metrics(project, request, chosen, with_samples=with_samples)
         if tier or keys.seeds is None:
             return cls(chosen, REFERENCES[chosen], metrics)
         return cls(chosen, 0 if chosen == "smoke" else keys.seeds, metrics)
 
 
-def _metrics(project: Project, request: Request, *, with_samples: bool) -> tuple[Metric, ...]:
+def _metrics(
+    project: Project, request: Request, tier: Tier, *, with_samples: bool
+) -> tuple[Metric, ...]:
     """What the project measures; where samples may be shown, whoever can show them does."""
     chosen = project.metrics()
-    found = suite((request.target,), project.fresh) if chosen is None else tuple(chosen)
+    found = suite((request.target,), project.fresh, tier) if chosen is None else tuple(chosen)
     if not with_samples:
         return found
     asked = [(metric, _shows(metric)) for metric in found]
