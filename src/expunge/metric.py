@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, TypeVar
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from expunge.ensembles import References
 from expunge.errors import MissingInput
 from expunge.observing import Observation, Snapshot
 from expunge.outcome import Outcome
+from expunge.request import Samples
 from expunge.tasks import Kind
 from expunge.tasks.task import Answer
 
@@ -151,6 +153,15 @@ class Trial:
             after=self.after.about(ids),
             references=references,
         )
+
+    def requested(self) -> Iterator[tuple[str, "Trial"]]:
+        """The trial as a whole, and of several requests for samples each by itself, by its name."""
+        yield "", self
+        requests = self.outcome.split.requests
+        for request in requests if len(requests) > 1 else ():
+            if isinstance(request.target, Samples):  # each decides: none may hide behind another
+                about = self.about(torch.tensor([*request.target.indices]))
+                yield f", request {request.id}", about
 
     def contrasts(
         self,

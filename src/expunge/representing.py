@@ -4,7 +4,7 @@ All places are read in one pass. Maps of many channels become means over squares
 means over their length, until few numbers are left.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
@@ -56,9 +56,14 @@ def between(
 
 
 def inputs_of(reserve: Reserve, task: Task) -> Float[Tensor, "n d"]:
-    """What every model reads, as rows of numbers."""
+    """What every model reads of held-out samples, as rows of numbers."""
+    return rows_of(reserve.batches(), task)
+
+
+def rows_of(batches: Iterable[Batch], task: Task) -> Float[Tensor, "n d"]:
+    """The inputs in any batches, as rows of numbers."""
     found = []
-    for batch in reserve.batches():
+    for batch in batches:
         x = task.inputs(batch)
         if not isinstance(x, Tensor) or not x.is_floating_point():
             raise MissingInput("the inputs are not one tensor of floating-point numbers")

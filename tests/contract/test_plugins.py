@@ -7,6 +7,7 @@ from expunge.testing import check_attack, check_method, check_metric
 
 BRIEF = {  # a promise does not hang on how long a plug-in works
     "attribution": {"steps": 3},
+    "blind": {"folds": 2, "trees": 5},
     "detach": {"epochs": 2},
     "duck": {"epochs": 40},
     "lcodec": {"perturbations": 96},
