@@ -28,7 +28,7 @@ def stratified(
     generator = torch.Generator().manual_seed(seed)
     found = [
         statistic(*(_drawn(rows, size, generator) for size in sizes))
-        for rows in _portions(draws, sum(sizes))
+        for rows in portions(draws, sum(sizes))
     ]
     return _between(statistic(*(torch.ones(1, size).double() for size in sizes)), found, level)
 
@@ -49,14 +49,15 @@ def clustered(
     number = torch.cat(clusters).unique(return_inverse=True)[1]
     groups = number.split([len(each) for each in clusters])
     count, found = int(number.max()) + 1, []
-    for rows in _portions(draws, len(number)):
+    for rows in portions(draws, len(number)):
         weights = _drawn(rows, count, generator)
         found.append(statistic(*(weights[:, each] for each in groups)))
     ones = (torch.ones(1, len(each)).double() for each in clusters)
     return _between(statistic(*ones), found, level)
 
 
-def _portions(draws: int, width: int) -> Iterator[int]:
+def portions(draws: int, width: int) -> Iterator[int]:
+    """So many rows in parts, each of which has room in memory."""
     most = max(1, _ROOM // width)
     while draws > 0:
         yield min(draws, most)

@@ -92,6 +92,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values, in the order given: of those below q, a share of q is false on average."""
+    order = sorted(range(len(p_values)), key=lambda i: -p_values[i])
+    adjusted, ceiling = [0.0] * len(p_values), 1.0
+    for above, i in enumerate(order):
+        ceiling = min(ceiling, len(p_values) / (len(p_values) - above) * p_values[i])
+        adjusted[i] = ceiling
+    return adjusted
+
+
 def roc(
     member: Float[Tensor, " m"], nonmember: Float[Tensor, " n"]
 ) -> tuple[list[float], list[float]]:
