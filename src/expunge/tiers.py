@@ -11,6 +11,7 @@ from expunge.metrics.accuracy import Accuracy
 from expunge.metrics.accuracy_gap import AccuracyGap
 from expunge.metrics.attribution import Attribution
 from expunge.metrics.aus import Aus
+from expunge.metrics.blind import Blind
 from expunge.metrics.cost import Cost
 from expunge.metrics.divergence import Divergence
 from expunge.metrics.fairness import Fairness
@@ -55,14 +56,15 @@ def suite(
     if attributes and len(attributes) == len(targets):
         return (*about, Accuracy(), Loss(), Cost())
     beside = () if tier == "smoke" else _against_references(build)
-    return (*(about if attributes else ()), *_of_answers(), *beside, Cost())
+    return (*(about if attributes else ()), *_of_answers(build), *beside, Cost())
 
 
-def _of_answers() -> tuple[Metric, ...]:
+def _of_answers(build: Build | None) -> tuple[Metric, ...]:
     """What can be asked of two models alone; seconds."""
     return (
         Membership(Threshold("loss")),
         Membership(Threshold("mentropy")),
+        Blind(build=build),
         Accuracy(),
         Aus(),
         Loss(),

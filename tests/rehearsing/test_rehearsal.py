@@ -38,14 +38,14 @@ def test_perfect_guesses_reach_the_ceiling():
     found = played(pledge, pledge.tossed.double() + noise(1) / 100)
     assert found.made == 10 + 6
     assert found.right("phi") == found.made
-    assert found.p == 1e-4
+    assert found.p == pytest.approx(2e-4, rel=1e-3)  # the least there is, of two arms
     assert found.epsilon() == epsilon(16, 16)
     accused = found.measurements()[0]
     assert accused.comparison.difference.value == 0.5
 
 
 def test_scores_that_know_no_coin_give_a_uniform_p():
-    found = [played(pledged(seed), noise(seed + 1000)).p for seed in range(150)]
+    found = [played(pledged(seed), noise(seed + 1000)).p for seed in range(100)]
     assert stats.kstest(found, "uniform").pvalue > 0.01
 
 
@@ -65,7 +65,7 @@ def test_only_the_order_of_scores_matters():
 def test_canaries_that_were_pushed_too_far_are_caught_too():
     pledge = pledged(5)
     found = played(pledge, -pledge.tossed.double() + noise(1) / 100)
-    assert found.p == 1e-4
+    assert found.p == pytest.approx(2e-4, rel=1e-3)  # the least there is, of two arms
     assert found.right("phi") == 0
     assert found.epsilon() == 0  # which way to guess was pledged
 
