@@ -113,6 +113,22 @@ def model_difference(
     return _by_models(candidate.double().mean().item() - means.mean().item(), means)
 
 
+def group_difference(
+    candidates: Float[Tensor, " k"], references: Float[Tensor, " r"]
+) -> Difference | None:
+    """Mean over several models less the mean over reference models: Welch's test."""
+    if min(len(candidates), len(references)) < 2:
+        return None
+    own, theirs = mean_variance(candidates.double()), mean_variance(references.double())
+    value = candidates.double().mean().item() - references.double().mean().item()
+    if own + theirs == 0:
+        return _student(value, 0.0, 1.0, "models")
+    freedom = (own + theirs) ** 2 / (
+        own**2 / (len(candidates) - 1) + theirs**2 / (len(references) - 1)
+    )
+    return _student(value, (own + theirs) ** 0.5, freedom, "models")
+
+
 def _wider(by_samples: Difference, models: Float[Tensor, " k"]) -> Difference:
     """The wider interval: by samples, or by how much whole retrained models differ."""
     by_models = _by_models(by_samples.interval.value, models)
