@@ -14,12 +14,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from expunge.errors import CannotRead
+from expunge.batching import data_digest
+from expunge.errors import BadSetting, CannotRead
 from expunge.fitting import Fit, untaped
 from expunge.observing import Observation, Snapshot
 from expunge.recipe import Recipe
-from expunge.splitting import Part
+from expunge.splitting import Part, Split
 from expunge.storing import (
+    as_json,
     digest_json,
     digest_tensors,
     digest_text,
@@ -163,6 +165,36 @@ def start_of(recipe: Recipe) -> str:
     """Digest of a fresh model: two of one source may differ in their size."""
     with seeded(0):
         return digest_tensors(recipe.build().state_dict())
+
+
+def making(split: Split, recipe: Recipe, task: Task) -> dict[str, Any]:
+    """All that a model hangs on, and its answers, where a recipe and a forget set made it."""
+    with seeded(0):  # data with random transforms draw numbers
+        train, test = data_digest(split.retain.source), data_digest(split.test.source)
+    return {
+        "forget": digest_tensors({"ids": split.forget.indices}),
+        "train": train,
+        "test": test,
+        "recipe": recipe.describe(),
+        "start": start_of(recipe),
+        "task": as_json(task),
+    }
+
+
+def numbered(seeds: int | Sequence[int]) -> Sequence[int]:
+    """So many seeds, from 0 on, or those that are named, each of them once."""
+    numbers = range(seeds) if isinstance(seeds, int) else seeds
+    if len(set(numbers)) < len(numbers):
+        raise BadSetting(
+            f"a seed is named twice: {list(numbers)}",
+            hint="name every seed once: the same seed trains the same model.",
+        )
+    return numbers
+
+
+def digest_of(weights: str, seen: Snapshot) -> str:
+    """Digest of a model as it was used: that of its weights, and what they answered."""
+    return digest_text(weights, digest_tensors(answers_of(seen)))
 
 
 def answers_of(seen: Snapshot) -> dict[str, Tensor]:

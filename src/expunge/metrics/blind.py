@@ -31,7 +31,7 @@ from expunge.batching import Batches
 from expunge.errors import MissingInput
 from expunge.metric import Measurement, Metric, Trial
 from expunge.observing import BATCH, device_of, observe
-from expunge.representing import rows_of, untrained
+from expunge.representing import Shown, inputs_of, untrained
 from expunge.splitting import Data, Part
 
 NAME = "blind baseline AUC"
@@ -79,7 +79,7 @@ class Blind(Metric):
         """The inputs as rows of numbers, or what an untrained model makes of them."""
         task, part = trial.outcome.task, Part(source, ids)
         try:
-            return rows_of(Batches(part, BATCH), task)
+            return inputs_of(Shown(part), task)
         except MissingInput:
             if self.build is None:
                 raise
