@@ -19,6 +19,7 @@ from expunge.algebra.statistics import (
     clopper_pearson,
     mean_interval,
     mean_variance,
+    minus,
     newcombe,
     placements,
 )
@@ -117,11 +118,9 @@ def _student(value: float, error: float, freedom: float, limit: Limit) -> Differ
 
 
 def _square_and_add(own: Interval, theirs: Interval) -> Difference:
-    """Newcombe's interval of a difference, from those of its two parts."""
-    value = own.value - theirs.value
-    down = ((own.value - own.low) ** 2 + (theirs.high - theirs.value) ** 2) ** 0.5
-    up = ((own.high - own.value) ** 2 + (theirs.value - theirs.low) ** 2) ** 0.5
-    towards_zero = down if value > 0 else up
+    """Newcombe's interval of a difference, and the p-value that goes with it."""
+    found = minus(own, theirs)
+    value = found.value
+    towards_zero = value - found.low if value > 0 else found.high - value
     z = float(stats.norm.ppf((1 + LEVEL) / 2)) * abs(value) / towards_zero if value else 0.0
-    p = 2 * float(stats.norm.sf(z))
-    return Difference(Interval(value, value - down, value + up), p)
+    return Difference(found, 2 * float(stats.norm.sf(z)))
