@@ -39,8 +39,8 @@ from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
 from expunge.request import Attribute, Classes, Samples, Target
 from expunge.retraining import retrain
+from expunge.seeding import seeded
 from expunge.storing import digest_tensors
-from expunge.unlearning import seeded
 
 __all__ = ["FEWEST", "REFERENCES", "Evidence", "Provenance", "Tier", "audit", "suite"]
 

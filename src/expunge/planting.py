@@ -14,7 +14,7 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.utils.data import ConcatDataset, TensorDataset
 
-from expunge.batching import Resident, is_resident
+from expunge.batching import is_resident
 from expunge.errors import BadSetting
 from expunge.splitting import Data, Part, labels_of, rooted
 
@@ -139,7 +139,9 @@ def joined(*parts: Data) -> Data:
     if not alike:
         found: Data = ConcatDataset([Part.whole(part) for part in parts])
         return found
-    columns = zip(*([x[ids.to(x.device)] for x in root.tensors] for root, ids in roots), strict=True)
+    columns = zip(
+        *([x[ids.to(x.device)] for x in root.tensors] for root, ids in roots), strict=True
+    )
     return _resting(first, [torch.cat(column) for column in columns])
 
 
@@ -148,12 +150,11 @@ def _resting(root: Any, rows: Sequence[Tensor]) -> Data:
     return TensorDataset(*rows) if ready is None else Rows((*rows,), getattr(root, "ready", ready))
 
 
-def _alike(one: Resident, other: Resident) -> bool:
-    """Whether rows of both may lie in one dataset."""
+def _alike(one: Any, other: Any) -> bool:
+    """Whether rows of both may lie in one dataset: of equal shapes, and made ready alike."""
     shapes = [[(x.shape[1:], x.dtype) for x in each.tensors] for each in (one, other)]
     ready = [getattr(each, "ready", getattr(each, "prepare", None)) for each in (one, other)]
-    owners = [type(getattr(way, "__self__", None)) for way in ready]
-    return shapes[0] == shapes[1] and owners[0] is owners[1]
+    return shapes[0] == shapes[1] and ready[0] == ready[1]
 
 
 def _by(seed: int) -> torch.Generator:

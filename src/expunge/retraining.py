@@ -11,11 +11,12 @@ from expunge.errors import BadSetting, TargetMismatch
 from expunge.observing import Snapshot, snapshot
 from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
+from expunge.seeding import seeded
 from expunge.shelving import Shelf, answers_of, loaded, snapshot_of, start_of, trained
 from expunge.splitting import Split
 from expunge.storing import as_json, digest_tensors, digest_text
 from expunge.tasks import Task
-from expunge.unlearning import seeded, warm
+from expunge.unlearning import warm
 
 
 def retrain(
