@@ -22,9 +22,9 @@ from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
 from expunge.request import Attribute, Classes, Samples, Target
 from expunge.retraining import retrain
+from expunge.seeding import seeded
 from expunge.storing import digest_tensors
 from expunge.tiers import REFERENCES, earned, suite
-from expunge.unlearning import seeded
 
 __all__ = ["Evidence", "Provenance", "Tier", "audit"]
 

@@ -23,10 +23,11 @@ from expunge.pacing import BUDGET, Pace, clocked, smaller, training
 from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
 from expunge.retraining import kept
+from expunge.seeding import seeded
 from expunge.splitting import Split
 from expunge.tasks import Task
 from expunge.tiers import REFERENCES, suite
-from expunge.unlearning import seeded, unlearn
+from expunge.unlearning import unlearn
 
 _FEW, _MORE = 600, 1800  # samples that unlearning and measuring are tried on
 _STAND_INS = 2  # untrained models that are measured as if they were references

@@ -13,8 +13,9 @@ import torch
 from expunge.fitting import Fit, untaped
 from expunge.progress import quiet
 from expunge.recipe import Recipe
+from expunge.seeding import seeded
 from expunge.splitting import Part, Split
-from expunge.unlearning import seeded, warm
+from expunge.unlearning import warm
 
 BUDGET = 2.0
 """Seconds that are spent on timing one kind of work, where it can be cut that small."""

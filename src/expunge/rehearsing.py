@@ -35,11 +35,12 @@ from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
 from expunge.rehearsal import Pledge, Rehearsal
 from expunge.request import Request, Samples
+from expunge.seeding import seeded
 from expunge.shelving import Answers, Shelf, loaded, start_of, trained
 from expunge.splitting import Data, Part, split
 from expunge.storing import as_json, write_json
 from expunge.tasks import Task
-from expunge.unlearning import seeded, unlearn
+from expunge.unlearning import unlearn
 
 __all__ = ["CANARIES", "Pledge", "Rehearsal", "rehearse"]
 

@@ -35,9 +35,9 @@ from expunge.problems.problem import Problem
 from expunge.progress import Progress, quiet
 from expunge.request import Classes, Request, Samples
 from expunge.retraining import retrain
+from expunge.seeding import seeded
 from expunge.splitting import Part, Split, split
 from expunge.tasks import Kind
-from expunge.unlearning import seeded
 
 Expected = Literal["equivalent", "residual", "degraded"]
 

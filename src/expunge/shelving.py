@@ -19,6 +19,7 @@ from expunge.errors import BadSetting, CannotRead
 from expunge.fitting import Fit, untaped
 from expunge.observing import Observation, Snapshot
 from expunge.recipe import Recipe
+from expunge.seeding import seeded, stream
 from expunge.splitting import Part, Split
 from expunge.storing import (
     as_json,
@@ -32,7 +33,6 @@ from expunge.storing import (
     write_json,
 )
 from expunge.tasks import Task
-from expunge.unlearning import seeded
 
 log = logging.getLogger("expunge")
 
@@ -146,7 +146,7 @@ def trained(recipe: Recipe, part: Part, role: str, seed: int, shelf: Shelf | Non
     recipe = untaped(recipe)
     if isinstance(recipe.fit, Fit) and shelf is not None:
         recipe = replace(recipe, fit=replace(recipe.fit, checkpoint=shelf.training(seed)))
-    with seeded(_stream(role, seed)), torch.enable_grad():
+    with seeded(stream(role, seed)), torch.enable_grad():
         return recipe.train(part)
 
 
@@ -234,10 +234,6 @@ def purge(ids: Tensor, train: str, cache: str | Path) -> list[Path]:
             kept = sorted(set(body["forget"]) - {int(i) for i in ids})
             write_json(about, "references", {"train": train, "forget": kept})
     return removed
-
-
-def _stream(role: str, seed: int) -> int:
-    return int(digest_text(role, str(seed))[:15], 16)
 
 
 def _check(sound: bool, path: Path) -> None:  # noqa: FBT001 - reads as a sentence
