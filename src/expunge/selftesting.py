@@ -20,6 +20,7 @@ from expunge.algebra.statistics import auc, mean_interval
 from expunge.attacks.threshold import Threshold
 from expunge.auditing import audit
 from expunge.ensembles import Reference, References
+from expunge.ensembling import fit_many
 from expunge.faking import fakes
 from expunge.judging import Verdict, judge
 from expunge.metric import Comparison, Goal, Measurement, Metric, Trial
@@ -35,7 +36,7 @@ from expunge.problems.problem import Problem
 from expunge.progress import Progress, quiet
 from expunge.request import Classes, Request, Samples
 from expunge.retraining import retrain
-from expunge.seeding import seeded
+from expunge.seeding import stream
 from expunge.splitting import Part, Split, split
 from expunge.tasks import Kind
 
@@ -101,15 +102,7 @@ def _one_class(seed: int, progress: Progress) -> Iterator[Control]:
 def _canaries(seed: int, progress: Progress) -> Iterator[Control]:
     problem = digits()
     parts = _planted(problem, seed)
-    everybody = Part.whole(parts.retain.source)
-    models = {
-        name: _trained(problem, part, f"train {name} models", seed, first, progress)
-        for name, part, first in (
-            ("original", everybody, 0),
-            ("retrained", parts.retain, MODELS),
-            ("reference", parts.retain, 2 * MODELS),
-        )
-    }
+    models = _trained(problem, parts, seed, progress)
     seen = {
         name: [snapshot(model, parts, problem.task) for model in each]
         for name, each in models.items()
@@ -149,15 +142,17 @@ def _planted(problem: Problem, seed: int) -> Split:
 
 
 def _trained(
-    problem: Problem, part: Part, step: str, seed: int, first: int, progress: Progress
-) -> list[nn.Module]:
-    models = []
-    for place in range(MODELS):
-        progress(step, place, MODELS)
-        with seeded(1000 * seed + first + place):
-            models.append(problem.recipe.train(part))
-    progress(step, MODELS, MODELS)
-    return models
+    problem: Problem, parts: Split, seed: int, progress: Progress
+) -> dict[str, list[nn.Module]]:
+    """As many originals as retrained models, and as many again to compare both with."""
+    everybody, kept = Part.whole(parts.retain.source), parts.retain
+    whose = [everybody] * MODELS + [kept] * MODELS + [kept] * MODELS
+    seeds = [stream("selftest", seed, place) for place in range(len(whose))]
+    models: list[nn.Module] = [nn.Identity()] * len(whose)
+    for fitted in fit_many(problem.recipe, whose, seeds, progress=progress):
+        models[fitted.position] = fitted.model
+    groups = (models[first : first + MODELS] for first in range(0, len(models), MODELS))
+    return dict(zip(("original", "retrained", "reference"), groups, strict=True))
 
 
 def _risk(seen: Snapshot) -> float:
