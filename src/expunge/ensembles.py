@@ -1,9 +1,10 @@
 """Models to compare with: values only; `retraining` makes them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from torch import nn
+from jaxtyping import Int
+from torch import Tensor, nn
 
 from expunge.observing import Snapshot
 
@@ -27,6 +28,12 @@ class References:
 
     def __len__(self) -> int:
         return len(self.members)
+
+    def about(self, ids: Int[Tensor, " k"]) -> "References":
+        """The same with only these samples as the forget set."""
+        return References(
+            tuple(replace(each, snapshot=each.snapshot.about(ids)) for each in self.members)
+        )
 
     @property
     def snapshots(self) -> tuple[Snapshot, ...]:

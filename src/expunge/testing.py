@@ -26,10 +26,11 @@ from expunge.metric import Measurement, Metric, Trial
 from expunge.observing import Observation, Snapshot, observe, snapshot
 from expunge.outcome import Outcome
 from expunge.request import Attribute, Classes, Request, Samples, Target
+from expunge.seeding import seeded
 from expunge.splitting import Split, split
 from expunge.storing import load_tensors
 from expunge.tasks import Batch, Classification, Task
-from expunge.unlearning import seeded, unlearn
+from expunge.unlearning import unlearn
 
 _PARTS = slice(120), slice(120, None)  # to train on, and to test with
 

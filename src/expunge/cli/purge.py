@@ -42,7 +42,7 @@ def _purged(runs: Path, folder: Path, cache: Path) -> tuple[list[Path], list[Pat
     import torch  # noqa: PLC0415 - torch stays out of --help
 
     from expunge.cli.runs import REQUEST, read_request, without  # noqa: PLC0415
-    from expunge.retraining import purge  # noqa: PLC0415
+    from expunge.shelving import purge  # noqa: PLC0415
 
     for left in runs.glob(f".{folder.name}.*.partial"):  # by a run that was killed
         shutil.rmtree(left, ignore_errors=True)
