@@ -65,6 +65,26 @@ def taken_for_unseen(snapshot: Snapshot, rows: int) -> float:
     return efficacy(staying, unseen, snapshot.forget.confidence)
 
 
+def familiarity(seen: Observation) -> Float[Tensor, " n"]:
+    """How well a model knows every sample, on a scale on which models differ about normally.
+
+    Phi; of several labels the mean of theirs; of numbers, how little the model is off.
+    """
+    match seen.kind:
+        case "classification":
+            return seen.phi
+        case "multilabel":
+            signs = 2 * (seen.labels > 0.5).double() - 1
+            return (signs * seen.logits.double()).flatten(1).mean(1)
+        case "regression":
+            return -seen.losses.sqrt()
+
+
+def lottery(ids: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+    """A number for every sample, by which it is drawn or not: Knuth's hash, whatever the order."""
+    return (ids * 2654435761) % 4294967296
+
+
 def _matched(
     wanted: Int[Tensor, " m"], labels: Int[Tensor, " n"], ids: Int[Tensor, " n"]
 ) -> Int[Tensor, " k"]:
@@ -74,9 +94,8 @@ def _matched(
     times = min(Fraction(len(rows), count) for rows, count in sizes)  # a float would round down
     if times == 0:
         return ids[:0]
-    lottery = (ids * 2654435761) % 4294967296  # Knuth's hash: a fixed, order-free draw
     taken = [
-        rows[lottery[rows].argsort()][: max(1, int(times * count))]
+        rows[lottery(ids[rows]).argsort()][: max(1, int(times * count))]
         for rows, count in zip(present, counts.tolist(), strict=True)
     ]
     return torch.cat(taken)
