@@ -179,6 +179,9 @@ def _provenance(
         audit_seconds=time.perf_counter() - started,
         audited=datetime.now(UTC).isoformat(timespec="seconds"),
         margins=_margins(metrics),
+        spent={f"retraining {len(members)} models": sum(r.seconds for r in members)}
+        if members
+        else {},
     )
 
 

@@ -98,13 +98,15 @@ def _curves(attack: str, before: Pair, after: Pair, references: list[Pair]) -> E
 
 def _averaged(curves: list[Curve]) -> Curve:
     """The mean height of several curves: scores of different models must not be pooled."""
-    grid = [i / _MOST for i in range(_MOST + 1)]
+    few = [10 ** (k / 20 - 3) for k in range(60)]  # where false alarms are rare, more closely
+    grid = sorted({0.0, *few, *(i / _MOST for i in range(_MOST + 1))})
     heights = [[tpr[bisect_right(fpr, x) - 1] for x in grid] for fpr, tpr in curves]
     return grid, [sum(column) / len(curves) for column in zip(*heights, strict=True)]
 
 
 def _thinned(x: list[float], y: list[float]) -> Curve:
-    """No more points than an eye can tell apart; the first and the last stay."""
+    """No more points than an eye can tell apart, also of those at the start, on a log axis."""
     step = -(-len(x) // _MOST)
-    chosen = sorted({*range(0, len(x), step), len(x) - 1})
+    first = (round(len(x) ** (k / _MOST)) - 1 for k in range(_MOST))
+    chosen = sorted({*range(0, len(x), step), *first, len(x) - 1})
     return [x[i] for i in chosen], [y[i] for i in chosen]
