@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from expunge.algebra.efficacy import efficacy
+from expunge.algebra.sampling import drawn
 from expunge.errors import MissingInput
 from expunge.observing import Observation, Snapshot
 from expunge.tasks import Kind
@@ -49,6 +51,18 @@ def exchangeable(snapshot: Snapshot) -> tuple[Observation, Observation]:
         absent = sorted({*member.labels.tolist()} - {*test.labels.tolist()})
         raise MissingInput(f"the test set has no sample of class {absent[0]}, which is forgotten")
     return member, test.only(chosen)
+
+
+def taken_for_unseen(snapshot: Snapshot, rows: int) -> float:
+    """The share of the forget set that an attack takes for unseen, by the confidence.
+
+    It learns from at most so many samples that stay and of the test set; which these are depends on
+    their ids alone.
+    """
+    staying, unseen = (
+        part.only(drawn(part.ids, rows)).confidence for part in (snapshot.retain, snapshot.test)
+    )
+    return efficacy(staying, unseen, snapshot.forget.confidence)
 
 
 def _matched(

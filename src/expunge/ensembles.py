@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from jaxtyping import Int
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from expunge.observing import Snapshot
+from expunge.algebra.sampling import drawn
+from expunge.observing import Observation, Snapshot
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +36,14 @@ class References:
         return References(
             tuple(replace(each, snapshot=each.snapshot.about(ids)) for each in self.members)
         )
+
+    def margins(self, part: str, most: int) -> Float[Tensor, "k n"]:
+        """Every model's logits of the true labels' probabilities, for the same samples of a set."""
+        found = []
+        for seen in self.snapshots:
+            asked: Observation = getattr(seen, part)
+            found.append(asked.only(drawn(asked.ids, most)).phi)
+        return torch.stack(found)
 
     @property
     def snapshots(self) -> tuple[Snapshot, ...]:

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expunge.algebra.differences import Difference, Limit
-from expunge.algebra.statistics import Interval
+from expunge.algebra.differences import Difference, Limit, mean_difference
+from expunge.algebra.statistics import Interval, mean_interval
 from expunge.ensembles import References
 from expunge.errors import MissingInput
 from expunge.observing import Observation, Snapshot
@@ -185,6 +185,41 @@ class Trial:
             Comparison.of(difference(read(self.before), theirs), margin),
             Comparison.of(difference(theirs[-1], theirs[:-1]), margin),
         )
+
+    def averaged(
+        self, name: str, goal: Goal, read: Callable[[Snapshot], Tensor], margin: float
+    ) -> Measurement:
+        """The mean of one number a sample, beside the original's and the references'.
+
+        What is read must be of the same samples in every snapshot, and in their order.
+        """
+        values, before = read(self.after), read(self.before)
+        several, found = len(values) > 1, mean_interval(values)
+        comparison, control, selftest = self.contrasts(read, mean_difference, margin)
+        return Measurement(
+            name,
+            found.value,
+            goal,
+            (found.low, found.high) if several else None,
+            n=len(values),
+            original=mean_interval(before) if several else None,
+            target=self.targets(lambda seen: read(seen).mean().item()),
+            comparison=comparison,
+            control=control,
+            selftest=selftest,
+        )
+
+    def beside_mean(
+        self, read: Callable[[Snapshot], Tensor], apart: Callable[[Tensor, Tensor], float]
+    ) -> tuple[float, float, tuple[float, ...]]:
+        """How far the model and the original are from the references' mean, and each from the rest.
+
+        A single reference has no others to be compared with.
+        """
+        theirs = torch.stack([read(seen) for seen in self.compared.snapshots])
+        usual, others = theirs.mean(0), len(theirs) - 1
+        among = tuple(apart(own, (theirs.sum(0) - own) / others) for own in theirs if others)
+        return apart(read(self.after), usual), apart(read(self.before), usual), among
 
     @property
     def snapshots(self) -> tuple[Snapshot, ...]:

@@ -101,13 +101,15 @@ def inputs_of(reserve: Readable, task: Task) -> Float[Tensor, "n d"]:
     return _whole(found, "inputs")
 
 
-def untrained(build: Callable[[], nn.Module] | None, device: torch.device) -> nn.Module:
-    """A fresh model; always the same, and no draw of it disturbs any other."""
+def untrained(
+    build: Callable[[], nn.Module] | None, device: torch.device, seed: int = 0
+) -> nn.Module:
+    """A fresh model; by one seed always the same, and no draw of it disturbs any other."""
     if build is None:
         raise MissingInput(
             "no way to build an untrained model was given", hint="pass build=recipe.build."
         )
-    with drawing():
+    with drawing(seed):
         return build().to(device)
 
 

@@ -89,8 +89,8 @@ def check_metric(metric: Metric) -> None:
     for target in (Samples((1, 2, 3, 5, 8)), Classes((1,))):
         problem = toy(target)
         first, second = _retrained(problem, 1), _retrained(problem, 2)
-        both = References((first, second))
-        trial = _trial(problem, problem.model, both)
+        both, turned = References((first, second)), References((second, first))
+        trial = replace(_trial(problem, problem.model, both), repeats=turned)
         _check_numbers(metric, trial)
         _check_order(metric, trial)
         _check_match(metric, _trial(problem, first.load(), References((first,))))
@@ -175,12 +175,15 @@ def _check_order(metric: Metric, trial: Trial) -> None:
         trial,
         before=_mixed(trial.before),
         after=_mixed(trial.after),
-        references=References(
-            tuple(replace(r, snapshot=_mixed(r.snapshot)) for r in trial.compared.members)
-        ),
+        references=_all_mixed(trial.compared),
+        repeats=_all_mixed(trial.repeated),
     )
     for one, other in zip(_asked(metric, trial), _asked(metric, mixed), strict=True):
         assert _close(one.value, other.value), f"{one.name} depends on the order of samples"
+
+
+def _all_mixed(models: References) -> References:
+    return References(tuple(replace(r, snapshot=_mixed(r.snapshot)) for r in models.members))
 
 
 def _check_match(metric: Metric, trial: Trial) -> None:
