@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from expunge.attack import familiarity
+from expunge.attack import familiarity, likeliest
 from expunge.batching import Batches
 from expunge.casting import Cast, labelled
 from expunge.ensembles import Pool, Shadow
@@ -34,8 +34,6 @@ from expunge.unlearning import unlearn
 
 Role = Literal["shadow", "retrained", "mirror"]
 Drawn = Sequence[Bool[Tensor, " n"]]
-
-_LIKELIEST = 3  # classes: the others add little to what an attack learns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,14 +184,9 @@ class _Forget:
 
 def asked(model: nn.Module, cast: Cast, task: Task) -> Answers:
     """How well a model knows everybody whom it is asked about."""
-    seen = observe(
-        model, Batches(Part(cast.data, cast.asked), BATCH, device=device_of(model)), task
-    )
-    likeliest = seen.logits[:, :0].flatten(1)
-    if task.kind == "classification":
-        most = min(_LIKELIEST, seen.logits.shape[1])
-        likeliest = seen.logits.double().log_softmax(1).topk(most).values.float()
-    return {"scores": familiarity(seen), "likeliest": likeliest}
+    batches = Batches(Part(cast.data, cast.asked), BATCH, device=device_of(model))
+    seen = observe(model, batches, task)
+    return {"scores": familiarity(seen), "likeliest": likeliest(seen)}
 
 
 def _same(model: nn.Module) -> nn.Module:
