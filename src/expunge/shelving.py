@@ -116,6 +116,24 @@ class Shelf:
         meta = {"seconds": json.dumps(seconds), "weights": weights}
         save_tensors(self.weights(seed), model.state_dict(), meta)
 
+    def note(self, seed: int, answers: Answers, weights: str, seconds: float) -> None:
+        """Write what a model answered, and nothing of the model."""
+        meta = {"weights": weights, "seconds": json.dumps(seconds)}
+        meta["answers"] = digest_tensors(answers)
+        save_tensors(self.answers(seed), answers, meta)
+
+    def noted(self, seed: int) -> Kept | None:
+        """What was noted of a model; None if it must be asked."""
+        if not self.answers(seed).exists():
+            return None
+        try:
+            answers, meta = load_tensors(self.answers(seed))
+            _check(meta["answers"] == digest_tensors(answers), self.answers(seed))
+            return Kept(answers, float(meta["seconds"]), meta["weights"])
+        except (CannotRead, KeyError) as why:
+            log.warning("%s %d is made again: %s", self.kind, seed, why)
+            return None
+
     def _write(self, seed: int, weights: str, answers: Answers) -> None:
         meta = {"weights": weights, "answers": digest_tensors(answers)}
         save_tensors(self.answers(seed), answers, meta)
