@@ -3,36 +3,19 @@
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 import torch
-from torch import nn
 
-from expunge.attacks.threshold import Threshold
 from expunge.batching import data_digest
 from expunge.ensembles import Reference, References
 from expunge.errors import MissingInput, ModelDoesNotFit, RequestDoesNotFit
 from expunge.evidence import Evidence, Provenance, Tier, check_names
 from expunge.metric import Measurement, Metric, Trial
-from expunge.metrics.accuracy import Accuracy
-from expunge.metrics.accuracy_gap import AccuracyGap
-from expunge.metrics.attribution import Attribution
-from expunge.metrics.aus import Aus
-from expunge.metrics.cost import Cost
-from expunge.metrics.divergence import Divergence
-from expunge.metrics.fairness import Fairness
-from expunge.metrics.feature_space import FeatureSpace
-from expunge.metrics.forget_flow import ForgetFlow
-from expunge.metrics.leakage import Leakage
-from expunge.metrics.loss import Loss
-from expunge.metrics.membership import Membership
-from expunge.metrics.probe import Probe
-from expunge.metrics.reattack import Reattack
-from expunge.metrics.selectivity import Selectivity
-from expunge.metrics.weight_distance import WeightDistance
 from expunge.observing import Snapshot, device_of, snapshot
 from expunge.outcome import Outcome
 from expunge.progress import Progress, quiet
@@ -41,14 +24,9 @@ from expunge.request import Attribute, Classes, Samples, Target
 from expunge.retraining import retrain
 from expunge.seeding import seeded
 from expunge.storing import digest_tensors
+from expunge.tiers import REFERENCES, earned, suite
 
-__all__ = ["FEWEST", "REFERENCES", "Evidence", "Provenance", "Tier", "audit", "suite"]
-
-REFERENCES: dict[Tier, int] = {"smoke": 0, "standard": 5, "strict": 20}
-"""How many models a tier retrains."""
-
-FEWEST = 3
-"""References below which an audit is a smoke test: one to try the audit on, two to compare."""
+__all__ = ["Evidence", "Provenance", "Tier", "audit"]
 
 
 def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
@@ -76,7 +54,8 @@ def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
     """
     started = time.perf_counter()
     if metrics is None:
-        metrics = suite(outcome.split.targets, None if recipe is None else recipe.build)
+        build = None if recipe is None else recipe.build
+        metrics = suite(outcome.split.targets, build, tier)
     chosen = tuple(metrics)
     if references is None and recipe is not None and REFERENCES[tier] and len(outcome.split.forget):
         references = retrain(
@@ -90,45 +69,10 @@ def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
             progress("measure", done, len(chosen))
             measurements += _measured(metric, trial)
         progress("measure", len(chosen), len(chosen))
-        provenance = _provenance(outcome, references, tier, started)
+        provenance = _provenance(outcome, references, chosen, tier, started)
     check_names(measurements)
     requests = tuple(request.id for request in outcome.split.requests)
     return Evidence(requests, tuple(measurements), provenance)
-
-
-def suite(
-    targets: Sequence[Target] = (), build: Callable[[], nn.Module] | None = None
-) -> tuple[Metric, ...]:
-    """What an audit measures unless told otherwise; each says itself where it has no place.
-
-    Args:
-        targets: What was to be forgotten; where these are attributes alone, nobody left whose
-            absence could be measured.
-        build: Makes an untrained model, of which as much about an attribute may come back.
-    """
-    attributes = [target for target in targets if isinstance(target, Attribute)]
-    about = (Leakage(build=build), Reattack(build=build), Fairness(), Selectivity())
-    if attributes and len(attributes) == len(targets):
-        return (*about, Accuracy(), Loss(), Cost())
-    return (*(about if attributes else ()), *_of_data())
-
-
-def _of_data() -> tuple[Metric, ...]:
-    return (
-        Membership(Threshold("loss")),
-        Membership(Threshold("mentropy")),
-        Accuracy(),
-        AccuracyGap(),
-        Aus(),
-        Loss(),
-        Divergence(),
-        Probe(),
-        ForgetFlow(),
-        FeatureSpace(),
-        Attribution(),
-        WeightDistance(),
-        Cost(),
-    )
 
 
 def _trial(
@@ -187,8 +131,25 @@ def _measured(metric: Metric, trial: Trial) -> Iterator[Measurement]:
         yield Measurement.missing(metric.label, why.fact)
 
 
+def _margins(metrics: Sequence[Metric]) -> dict[str, dict[str, float]]:
+    """What every metric declares that would not matter."""
+    declared = {
+        metric.label: {
+            item.name: float(getattr(metric, item.name))
+            for item in fields(metric)
+            if item.name.endswith(("margin", "floor"))
+        }
+        for metric in metrics
+    }
+    return {name: found for name, found in declared.items() if found}
+
+
 def _provenance(
-    outcome: Outcome, references: References | None, asked: Tier, started: float
+    outcome: Outcome,
+    references: References | None,
+    metrics: Sequence[Metric],
+    asked: Tier,
+    started: float,
 ) -> Provenance:
     split, method = outcome.split, outcome.method
     members = () if references is None else references.members
@@ -203,7 +164,7 @@ def _provenance(
         kind=split.kind,
         targets=tuple(_public(target) for target in split.targets),
         counts={name: len(part) for name, part in parts.items()},
-        tier=_earned(len(members)) if len(split.forget) else asked,
+        tier=earned(len(members)) if len(split.forget) else asked,
         method="somebody else's" if method is None else method.name,
         settings={} if method is None else method.describe(),
         seed=outcome.seed,
@@ -217,13 +178,8 @@ def _provenance(
         machine=f"{platform.machine()}, {os.cpu_count()} cores, {device_of(outcome.after)}",
         audit_seconds=time.perf_counter() - started,
         audited=datetime.now(UTC).isoformat(timespec="seconds"),
+        margins=_margins(metrics),
     )
-
-
-def _earned(references: int) -> Tier:
-    if references < FEWEST:
-        return "smoke"
-    return "strict" if references >= REFERENCES["strict"] else "standard"
 
 
 def _public(target: Target) -> dict[str, Any]:

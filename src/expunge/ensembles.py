@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -34,6 +34,12 @@ class References:
 
     def __len__(self) -> int:
         return len(self.members)
+
+    def about(self, ids: Int[Tensor, " k"]) -> "References":
+        """The same with only these samples as the forget set."""
+        return References(
+            tuple(replace(each, snapshot=each.snapshot.about(ids)) for each in self.members)
+        )
 
     @property
     def snapshots(self) -> tuple[Snapshot, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, TypeVar
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from expunge.ensembles import References
 from expunge.errors import MissingInput
 from expunge.observing import Observation, Snapshot
 from expunge.outcome import Outcome
+from expunge.request import Samples
 from expunge.tasks import Kind
 from expunge.tasks.task import Answer
 
@@ -110,6 +112,8 @@ class Trial:
     before: Snapshot
     after: Snapshot
     references: References | None = None  # None: nobody retrained
+    repeats: References | None = None
+    """The same unlearning, of originals trained with other seeds; None: nobody repeated it."""
 
     @property
     def reference(self) -> Snapshot:
@@ -126,6 +130,16 @@ class Trial:
             )
         return self.references
 
+    @property
+    def repeated(self) -> References:
+        """All models that were unlearned in the same way, or MissingInput."""
+        if self.repeats is None or len(self.repeats) == 0:
+            raise MissingInput(
+                "nobody repeated the unlearning",
+                hint="pass repeats=expunge.repeating.repeat(outcome, recipe).",
+            )
+        return self.repeats
+
     def targets(self, score: Callable[[Snapshot], float]) -> tuple[float, ...]:
         """What each reference scores; nothing where there are none."""
         return tuple(score(snapshot) for snapshot in self.snapshots)
@@ -139,18 +153,22 @@ class Trial:
 
     def about(self, ids: Int[Tensor, " n"]) -> "Trial":
         """The same trial with only these samples as the forget set."""
-        references = self.references and References(
-            tuple(
-                replace(member, snapshot=member.snapshot.about(ids))
-                for member in self.references.members
-            )
-        )
         return replace(
             self,
             before=self.before.about(ids),
             after=self.after.about(ids),
-            references=references,
+            references=self.references and self.references.about(ids),
+            repeats=self.repeats and self.repeats.about(ids),
         )
+
+    def requested(self) -> Iterator[tuple[str, "Trial"]]:
+        """The trial as a whole, and of several requests for samples each by itself, by its name."""
+        yield "", self
+        requests = self.outcome.split.requests
+        for request in requests if len(requests) > 1 else ():
+            if isinstance(request.target, Samples):  # each decides: none may hide behind another
+                about = self.about(torch.tensor([*request.target.indices]))
+                yield f", request {request.id}", about
 
     def contrasts(
         self,

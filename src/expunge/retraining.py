@@ -5,16 +5,23 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from expunge.batching import data_digest
 from expunge.ensembles import Reference, References
-from expunge.errors import BadSetting, TargetMismatch
-from expunge.observing import Snapshot, snapshot
+from expunge.errors import TargetMismatch
+from expunge.observing import snapshot
 from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
-from expunge.seeding import seeded
-from expunge.shelving import Shelf, answers_of, loaded, snapshot_of, start_of, trained
+from expunge.shelving import (
+    Shelf,
+    answers_of,
+    digest_of,
+    loaded,
+    making,
+    numbered,
+    snapshot_of,
+    trained,
+)
 from expunge.splitting import Split
-from expunge.storing import as_json, digest_tensors, digest_text
+from expunge.storing import digest_tensors
 from expunge.tasks import Task
 from expunge.unlearning import warm
 
@@ -43,12 +50,7 @@ def retrain(
             "references never saw the forget set, but an attribute request removes nobody",
             hint="attributes are judged by what can still be read, not against retraining.",
         )
-    numbers = range(seeds) if isinstance(seeds, int) else seeds
-    if len(set(numbers)) < len(numbers):
-        raise BadSetting(
-            f"a seed is named twice: {list(numbers)}",
-            hint="name every seed once: the same seed trains the same reference.",
-        )
+    numbers = numbered(seeds)
     shelf = None if cache is None else _shelf(cache, split, recipe, task)
     members = []
     for done, seed in enumerate(numbers):
@@ -58,19 +60,24 @@ def retrain(
     return References(tuple(members))
 
 
+def kept(
+    split: Split,
+    recipe: Recipe,
+    *,
+    task: Task,
+    seeds: int | Sequence[int] = 5,
+    cache: str | Path | None = None,
+) -> int:
+    """How many of these references a cache holds already."""
+    if cache is None:
+        return 0
+    shelf = Shelf.named(cache, "reference", making(split, recipe, task))
+    return sum(shelf.weights(seed).exists() for seed in numbered(seeds))
+
+
 def _shelf(cache: str | Path, split: Split, recipe: Recipe, task: Task) -> Shelf:
-    with seeded(0):  # data with random transforms draw numbers
-        train, test = data_digest(split.retain.source), data_digest(split.test.source)
-    made = {
-        "forget": digest_tensors({"ids": split.forget.indices}),
-        "train": train,
-        "test": test,
-        "recipe": recipe.describe(),
-        "start": start_of(recipe),
-        "task": as_json(task),
-    }
-    unseen = split.forget.indices.tolist()
-    return Shelf.of(cache, "reference", made, train=train, unseen=unseen)
+    made, unseen = making(split, recipe, task), split.forget.indices.tolist()
+    return Shelf.of(cache, "reference", made, train=made["train"], unseen=unseen)
 
 
 def _member(split: Split, recipe: Recipe, task: Task, seed: int, shelf: Shelf | None) -> Reference:
@@ -82,7 +89,7 @@ def _member(split: Split, recipe: Recipe, task: Task, seed: int, shelf: Shelf | 
     model = trained(recipe, split.retain, "reference", seed, shelf)
     seconds = time.perf_counter() - started
     seen = snapshot(model, split, task)
-    digest = _digest(digest_tensors(model.state_dict()), seen)
+    digest = digest_of(digest_tensors(model.state_dict()), seen)
     if shelf is None:
         return Reference(lambda: model, seen, seed, seconds, digest)
     shelf.keep(seed, model, answers_of(seen), seconds)
@@ -96,9 +103,4 @@ def _found(split: Split, recipe: Recipe, task: Task, seed: int, shelf: Shelf) ->
     if kept is None:
         return None
     seen = snapshot_of(kept.answers, task, split.removed)
-    return Reference(load, seen, seed, kept.seconds, _digest(kept.weights, seen))
-
-
-def _digest(weights: str, seen: Snapshot) -> str:
-    """Of a reference as it was used: its weights, and what they answered."""
-    return digest_text(weights, digest_tensors(answers_of(seen)))
+    return Reference(load, seen, seed, kept.seconds, digest_of(kept.weights, seen))

@@ -14,15 +14,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from expunge.errors import CannotRead
+from expunge.batching import data_digest
+from expunge.errors import BadSetting, CannotRead
 from expunge.fitting import Fit, untaped
 from expunge.observing import Observation, Snapshot
 from expunge.recipe import Recipe
 from expunge.seeding import seeded, stream
-from expunge.splitting import Part
+from expunge.splitting import Part, Split
 from expunge.storing import (
+    as_json,
     digest_json,
     digest_tensors,
+    digest_text,
     forget_file,
     load_tensors,
     read_json,
@@ -68,9 +71,14 @@ class Shelf:
             unseen: Positions of the samples that none of the models saw; by them `purge` tells
                 which files must go when somebody's samples do.
         """
-        shelf = cls(Path(cache) / digest_json(made)[:20], kind)
-        write_json(shelf._about, "references", {"train": train, "forget": [*unseen]})
+        shelf = cls.named(cache, kind, made)
+        write_json(shelf.about, "references", {"train": train, "forget": [*unseen]})
         return shelf
+
+    @classmethod
+    def named(cls, cache: str | Path, kind: str, made: Any) -> "Shelf":
+        """The same shelf to look at: nothing is written."""
+        return cls(Path(cache) / digest_json(made)[:20], kind)
 
     def weights(self, seed: int) -> Path:
         """Where the weights of a model are kept."""
@@ -143,7 +151,8 @@ class Shelf:
         return tensors
 
     @property
-    def _about(self) -> Path:
+    def about(self) -> Path:
+        """Where is told what its models were trained on."""
         return self.folder / "about.json"
 
 
@@ -174,6 +183,36 @@ def start_of(recipe: Recipe) -> str:
     """Digest of a fresh model: two of one source may differ in their size."""
     with seeded(0):
         return digest_tensors(recipe.build().state_dict())
+
+
+def making(split: Split, recipe: Recipe, task: Task) -> dict[str, Any]:
+    """All that a model hangs on, and its answers, where a recipe and a forget set made it."""
+    with seeded(0):  # data with random transforms draw numbers
+        train, test = data_digest(split.retain.source), data_digest(split.test.source)
+    return {
+        "forget": digest_tensors({"ids": split.forget.indices}),
+        "train": train,
+        "test": test,
+        "recipe": recipe.describe(),
+        "start": start_of(recipe),
+        "task": as_json(task),
+    }
+
+
+def numbered(seeds: int | Sequence[int]) -> Sequence[int]:
+    """So many seeds, from 0 on, or those that are named, each of them once."""
+    numbers = range(seeds) if isinstance(seeds, int) else seeds
+    if len(set(numbers)) < len(numbers):
+        raise BadSetting(
+            f"a seed is named twice: {list(numbers)}",
+            hint="name every seed once: the same seed trains the same model.",
+        )
+    return numbers
+
+
+def digest_of(weights: str, seen: Snapshot) -> str:
+    """Digest of a model as it was used: that of its weights, and what they answered."""
+    return digest_text(weights, digest_tensors(answers_of(seen)))
 
 
 def answers_of(seen: Snapshot) -> dict[str, Tensor]:

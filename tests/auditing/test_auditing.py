@@ -9,7 +9,7 @@ from torch.utils.data import TensorDataset
 
 from expunge import Attribute, Classes, Fit, Outcome, Recipe, Request, Samples, split
 from expunge.attacks.threshold import Threshold
-from expunge.auditing import audit, suite
+from expunge.auditing import audit
 from expunge.ensembles import References
 from expunge.errors import BadSetting, MissingInput, ModelDoesNotFit, RequestDoesNotFit
 from expunge.judging import judge
@@ -20,6 +20,7 @@ from expunge.metrics.aus import Aus
 from expunge.metrics.membership import Membership
 from expunge.retraining import retrain
 from expunge.tasks import MultiLabel
+from expunge.tiers import suite
 from expunge.unlearning import seeded
 
 

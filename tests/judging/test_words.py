@@ -9,13 +9,14 @@ from expunge.metric import Measurement
 
 AUC = "membership AUC, threshold (loss)"
 GONE = "test accuracy, removed classes"
+BEHIND = "relearning steps, removed classes"
 
 
 @pytest.mark.parametrize(("kind", "name"), [("samples", AUC), ("classes", GONE)])
 def test_equivalent_needs_the_interval_inside_and_the_original_outside(
     kind, name, measured, judged, said
 ):
-    found = judged(measured(name), kinds=(kind,))
+    found = judged(measured(name), measured(BEHIND), kinds=(kind,))
     assert (found.word, found.degraded) == ("equivalent", False)
     assert "-0.010 to +0.010" in said(found)
     assert "±0.05" in said(found)

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from expunge import Classes, Outcome, Request, audit, judge, retrain, split
-from expunge.auditing import suite
 from expunge.metrics.attribution import Attribution
 from expunge.problems.digits import digits
+from expunge.tiers import suite
 from expunge.unlearning import seeded
 
 GONE = "test accuracy, removed classes"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Exit, Option
 
+from expunge.cli.announcing import DryRun, announced, tell_cost
 from expunge.cli.options import (
     DEFAULT_CONFIG,
     AsJson,
@@ -66,6 +67,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     tier: TierName = "",
     strict: Strict = False,
     with_samples: WithSamples = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
@@ -75,15 +77,21 @@ def run(  # noqa: PLR0913 - one parameter an option
     request = dated(request, received, due)
     texts = parsed(settings or [])
     from expunge.cli.project import opened  # noqa: PLC0415 - torch stays out of --help
-    from expunge.cli.steps import Depth, ending, why_no_references  # noqa: PLC0415
+    from expunge.cli.steps import Depth, ending, method_of, why_no_references  # noqa: PLC0415
 
-    with opened(config) as project, progressing() as progress:
+    with opened(config) as project:
         depth = Depth.of(project, request, tier, with_samples=with_samples)
-        unlearned = _ready(project, request, (method, texts, seed), progress)
-        folder = project.place(project.keys.folders.runs) / request.id
-        with _ledger(project) as ledger:
-            evidence, verdict = _carried_out(project, request, unlearned, depth, progress)
-            seal = _settled(ledger, folder, request, evidence, verdict)
+        if dry_run:
+            made = method_of(method, texts, project.recipe())
+            found = announced(project, request, depth, project.model(), made)
+            tell_cost(found, as_json=as_json)
+            raise Exit
+        with progressing() as progress:
+            unlearned = _ready(project, request, (method, texts, seed), progress)
+            folder = project.place(project.keys.folders.runs) / request.id
+            with _ledger(project) as ledger:
+                evidence, verdict = _carried_out(project, request, unlearned, depth, progress)
+                seal = _settled(ledger, folder, request, evidence, verdict)
         silence = why_no_references(project, request, depth)
     _tell(folder, evidence, verdict, seal, as_json=as_json)
     if silence and not as_json:

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from expunge.auditing import REFERENCES, Evidence, Tier, audit, suite
+from expunge.auditing import Evidence, Tier, audit
 from expunge.batching import Batches
 from expunge.catalogue import find
 from expunge.cli.project import Project
@@ -25,6 +25,7 @@ from expunge.request import Attribute, Classes, Request
 from expunge.retraining import retrain
 from expunge.splitting import Data, Labels, Part, Split, split
 from expunge.tasks import Task
+from expunge.tiers import REFERENCES, suite
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +51,18 @@ class Depth:
                 f"[audit] seeds is {keys.seeds}, which is no number of models",
                 hint="write how many models are retrained, such as 5, or their seeds: [0, 1, 2].",
             )
-        metrics = _metrics(project, request, with_samples=with_samples)
+        metrics = _metrics(project, request, chosen, with_samples=with_samples)
         if tier or keys.seeds is None:
             return cls(chosen, REFERENCES[chosen], metrics)
         return cls(chosen, 0 if chosen == "smoke" else keys.seeds, metrics)
 
 
-def _metrics(project: Project, request: Request, *, with_samples: bool) -> tuple[Metric, ...]:
+def _metrics(
+    project: Project, request: Request, tier: Tier, *, with_samples: bool
+) -> tuple[Metric, ...]:
     """What the project measures; where samples may be shown, whoever can show them does."""
     chosen = project.metrics()
-    found = suite((request.target,), project.fresh) if chosen is None else tuple(chosen)
+    found = suite((request.target,), project.fresh, tier) if chosen is None else tuple(chosen)
     if not with_samples:
         return found
     asked = [(metric, _shows(metric)) for metric in found]

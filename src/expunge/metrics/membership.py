@@ -9,7 +9,6 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from expunge.algebra.differences import auc_difference
@@ -18,7 +17,6 @@ from expunge.attack import Attack
 from expunge.errors import MissingInput
 from expunge.metric import Exhibit, Measurement, Metric, Trial
 from expunge.observing import Snapshot
-from expunge.request import Samples
 
 Pair = tuple[Tensor, Tensor]
 """Scores of members, and of non-members."""
@@ -41,15 +39,8 @@ class Membership(Metric):
             raise MissingInput(
                 f"the attack {_spoken(self.attack)} makes no sense for a {kind} task"
             )
-        yield self._tried(trial, self.label)
-        requests = trial.outcome.split.requests
-        for request in requests if len(requests) > 1 else ():
-            match request.target:  # each decides for itself: none may hide behind another
-                case Samples(indices):
-                    about = trial.about(torch.tensor([*indices]))
-                    yield self._tried(about, f"{self.label}, request {request.id}")
-                case _:
-                    continue
+        for whose, about in trial.requested():
+            yield self._tried(about, self.label + whose)
 
     def _tried(self, trial: Trial, name: str) -> Measurement:
         return Measurement.attempt(name, lambda: self._one(trial, name))

@@ -11,7 +11,6 @@ Every curve costs ``steps`` steps of training a point, and the copies are thrown
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from copy import deepcopy
 from dataclasses import astuple, dataclass, replace
 from math import log
 from typing import Any
@@ -28,7 +27,7 @@ from expunge.errors import BadSetting, MissingInput
 from expunge.metric import Exhibit, Measurement, Metric, Trial
 from expunge.observing import BATCH, device_of
 from expunge.probing import Finding, Question
-from expunge.representing import drawing, untrained
+from expunge.representing import drawing, thawed, untrained
 from expunge.reserving import Reserve, reserve, wanted
 from expunge.tasks import Batch, Task
 
@@ -177,12 +176,7 @@ class _Attack:
         return told + self.bets[rows].to(told)
 
     def _thief(self, model: nn.Module) -> "_Thief":
-        try:
-            encoder = deepcopy(model)
-        except (RuntimeError, TypeError) as why:
-            raise MissingInput(f"the model cannot be copied: {why}") from why
-        for parameter in encoder.parameters():
-            parameter.requires_grad_(parameter.is_floating_point())
+        encoder = thawed(model)
         some = self.question.ways[0][:BATCH]
         with torch.no_grad():
             batch = self.held.take(some, device_of(model), self.task)
