@@ -20,6 +20,7 @@ from scipy import stats
 from torch import Tensor
 
 from expunge.algebra.statistics import Interval, clopper_pearson, mean_interval
+from expunge.attack import familiarity
 from expunge.errors import MissingInput
 from expunge.metric import Exhibit, Measurement, Metric, Trial
 from expunge.observing import Snapshot
@@ -98,7 +99,7 @@ def _known(seen: Snapshot) -> Float[Tensor, " n"]:
     gone = gone if alone is None else gone.only(alone)
     if len(gone) == 0:
         raise MissingInput("no sample left by itself, so none can be exposed")
-    return gone.phi if gone.kind == "classification" else -gone.losses
+    return familiarity(gone)
 
 
 def _placed(own: Float[Tensor, " n"], theirs: Sequence[Float[Tensor, " n"]]) -> Float[Tensor, " n"]:

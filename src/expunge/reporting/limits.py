@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from expunge.evidence import FEWEST, Evidence
-from expunge.judging import BEHIND, BLIND, REHEARSAL, SHARPER
+from expunge.judging import BEHIND, BLIND, REHEARSAL
+from expunge.tiers import SHARPER
 
 _ALWAYS = (
     (
