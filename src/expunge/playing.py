@@ -52,9 +52,19 @@ class Play:
 
     def kept(self, cache: str | Path, made: Mapping[str, Any]) -> "Play":
         """The same, with shelves in a cache: their names hang on all that makes the models."""
+        cast, trained = self.cast, self.making(made)
+        shelf = partial(Shelf.of, cache, "shadow", train=made["train"], unseen=())
+        if self.method is None:
+            return replace(self, trained=shelf(trained))
+        aims = [describe(request.target) for request in cast.whole]
+        told = trained | {"method": [self.method.name, self.method.describe(), aims]}
+        return replace(self, trained=shelf(trained), forgotten=shelf(told))
+
+    def making(self, made: Mapping[str, Any]) -> dict[str, Any]:
+        """All that a trained model hangs on, but for its place in the ensemble."""
         cast = self.cast
         who = {"staying": cast.staying, "leaving": cast.leaving, "asked": cast.asked}
-        trained = {
+        return {
             **made,
             "who": digest_tensors(who | {"coming": cast.coming}),
             "recipe": self.recipe.describe(),
@@ -62,12 +72,6 @@ class Play:
             "task": as_json(self.task),
             "seed": self.seed,
         }
-        shelf = partial(Shelf.of, cache, "shadow", train=made["train"], unseen=())
-        if self.method is None:
-            return replace(self, trained=shelf(trained))
-        aims = [describe(request.target) for request in cast.whole]
-        told = trained | {"method": [self.method.name, self.method.describe(), aims]}
-        return replace(self, trained=shelf(trained), forgotten=shelf(told))
 
     def pool(self) -> Pool:
         """Whom every model is asked about."""
