@@ -217,9 +217,9 @@ def _spent(company: Company) -> dict[str, float]:
         "training shadow models": company.shadows,
     }
     found = {
-        f"{step} ({len(models)} models)": sum(each.seconds for each in models.members)
+        f"{step} ({len(models)} models)": sum((each.seconds for each in models.members), 0.0)
         for step, models in steps.items()
-        if models is not None
+        if models is not None and len(models)
     }
     if company.rehearsal is not None:
         found["rehearsing"] = company.rehearsal.seconds

@@ -95,8 +95,8 @@ class Exposure(Metric):
 def _known(seen: Snapshot) -> Float[Tensor, " n"]:
     """How surely a model knows every sample that left by itself, in the order of the data."""
     gone = seen.forget.only(seen.forget.ids.argsort())
-    alone = ~torch.isin(gone.labels, torch.tensor(seen.removed).long()) if seen.removed else None
-    gone = gone if alone is None else gone.only(alone)
+    if seen.removed and gone.kind == "classification":
+        gone = gone.only(~torch.isin(gone.labels, torch.tensor(seen.removed)))
     if len(gone) == 0:
         raise MissingInput("no sample left by itself, so none can be exposed")
     return familiarity(gone)

@@ -14,6 +14,7 @@ from torch import Tensor
 from expunge.algebra.differences import auc_difference
 from expunge.algebra.statistics import auc, roc
 from expunge.attack import Attack
+from expunge.ensembles import Shadows
 from expunge.errors import MissingInput
 from expunge.metric import Exhibit, Measurement, Metric, Trial
 from expunge.observing import Snapshot
@@ -77,7 +78,8 @@ class Membership(Metric):
 
 def _spoken(attack: Attack) -> str:
     """``threshold (loss)``: the attack's name and its settings, for a reader."""
-    settings = ", ".join(str(value) for value in vars(attack).values())
+    told = [value for value in vars(attack).values() if not isinstance(value, Shadows)]
+    settings = ", ".join(str(value) for value in told)
     name = type(attack).__name__.lower()
     return f"{name} ({settings})" if settings else name
 
