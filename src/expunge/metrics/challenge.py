@@ -5,7 +5,7 @@ an ε, by the rule of one or two thresholds that best tells unlearned models fro
 its margin, and points for a small one. The score is the mean of points, times what is kept of the
 accuracy.
 
-The best of many rules is biased: models that cannot be told apart get about 0.2 of the points, and
+The best of many rules is biased: models that cannot be told apart get 0.1 to 0.2 of the points, and
 how many there are moves the score. So two numbers stand beside it that can be read: the quality
 relative to that of retrained models among themselves, and lower bounds of ε, where the rule is
 found on half of the models and tested on the others. Below 16 models of a kind there is none.
@@ -63,7 +63,7 @@ class Challenge(Metric):
         self, u: Float[Tensor, "k n"], r: Float[Tensor, "k n"], kept: float
     ) -> Iterator[Measurement]:
         found = quality(u, r)
-        note = f"{len(u)} models of either kind; about 0.2 where they cannot be told apart"
+        note = f"{len(u)} models of either kind; 0.1 to 0.2 where they cannot be told apart"
         yield Measurement(_QUALITY, found, "higher", n=u.shape[1], note=note)
         note = f"the quality, times {kept:.3f} of the retrained models' accuracy"
         yield Measurement(_SCORE, found * kept, "higher", n=u.shape[1], note=note)

@@ -202,7 +202,7 @@ class _Relearnt:
             f"anamnesis index, {self.which}",
             own / usual,
             "match",
-            (1 + near.low / usual, 1 + near.high / usual) if near else None,
+            (max(0.0, 1 + near.low / usual), 1 + near.high / usual) if near else None,
             n=self.metric.runs,
             target=tuple(x / other for x, other in zip(theirs, others, strict=True)),
             note=f"{own:.0f} steps against {usual:.0f}; the original's index is {before:.2f}",
