@@ -7,24 +7,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from expunge.batching import data_digest
-from expunge.ensembles import Reference, References
+from expunge.ensembles import Reference, References, Shadows
 from expunge.errors import MissingInput, ModelDoesNotFit, RequestDoesNotFit
 from expunge.evidence import Evidence, Provenance, Tier, check_names
+from expunge.gathering import Company, Means, gather
 from expunge.metric import Measurement, Metric, Trial
 from expunge.observing import Snapshot, device_of, snapshot
 from expunge.outcome import Outcome
 from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
+from expunge.rehearsal import Rehearsal
 from expunge.request import Attribute, Classes, Samples, Target
-from expunge.retraining import retrain
 from expunge.seeding import seeded
-from expunge.storing import digest_tensors
-from expunge.tiers import REFERENCES, earned, suite
+from expunge.storing import digest_tensors, digest_text
+from expunge.tiers import by_shadows, earned, suite
 
 __all__ = ["Evidence", "Provenance", "Tier", "audit"]
 
@@ -36,6 +38,10 @@ def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
     tier: Tier = "standard",
     recipe: Recipe | None = None,
     references: References | None = None,
+    shadows: Shadows | None = None,
+    repeats: References | None = None,
+    rehearsal: Rehearsal | None = None,
+    cache: str | Path | None = None,
     seed: int = 0,
     progress: Progress = quiet,
 ) -> Evidence:
@@ -47,37 +53,43 @@ def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
         tier: How much to spend: ``smoke`` retrains nothing, ``standard`` five models, ``strict``
             twenty. The evidence names the tier that its references amount to, and
             where nobody left, so that there can be none, the one that was asked for.
-        recipe: How to retrain, if no references are given.
+        recipe: How to train what the tier compares with and was not given; None: nothing is made.
         references: Models that never saw the forget set; `retrain` makes and caches them.
+        shadows: Models of which some forgot each sample and others never saw it; `shadow_of`
+            makes them, for attacks on single samples.
+        repeats: The same unlearning of other originals; `repeat` makes them.
+        rehearsal: What `rehearse` found about the whole pipeline.
+        cache: A folder for models that are made; None: nothing is kept.
         seed: Seeds whatever a metric draws.
         progress: Hears how far the audit is.
     """
     started = time.perf_counter()
+    company = Company(references, shadows, repeats, rehearsal)
+    if recipe is not None:
+        means = Means(recipe, tier, cache=cache)
+        company = gather(outcome, means, company, progress=progress)
     if metrics is None:
         build = None if recipe is None else recipe.build
         metrics = suite(outcome.split.targets, build, tier)
-    chosen = tuple(metrics)
-    if references is None and recipe is not None and REFERENCES[tier] and len(outcome.split.forget):
-        references = retrain(
-            outcome.split, recipe, task=outcome.task, seeds=REFERENCES[tier], progress=progress
-        )
+    chosen = (*metrics, *by_shadows(company.shadows))
     features = any(metric.features for metric in chosen)
     measurements: list[Measurement] = []
     with seeded(seed):
-        trial = _trial(outcome, references, features=features, progress=progress)
+        trial = _trial(outcome, company, features=features, progress=progress)
         for done, metric in enumerate(chosen):
             progress("measure", done, len(chosen))
             measurements += _measured(metric, trial)
         progress("measure", len(chosen), len(chosen))
-        provenance = _provenance(outcome, references, chosen, tier, started)
+        measurements += company.missing
+        measurements += () if rehearsal is None else rehearsal.measurements()
+        provenance = _provenance(outcome, company, chosen, tier, started)
     check_names(measurements)
     requests = tuple(request.id for request in outcome.split.requests)
     return Evidence(requests, tuple(measurements), provenance)
 
 
-def _trial(
-    outcome: Outcome, references: References | None, *, features: bool, progress: Progress
-) -> Trial:
+def _trial(outcome: Outcome, company: Company, *, features: bool, progress: Progress) -> Trial:
+    references = company.references
     progress("observe", 0, 2)
     before = snapshot(outcome.before, outcome.split, outcome.task, features=features)
     _check_labels(outcome, before)
@@ -87,7 +99,7 @@ def _trial(
     progress("observe", 2, 2)
     if features and references is not None:
         references = References(tuple(_with_features(r, outcome) for r in references.members))
-    return Trial(outcome, before, after, references)
+    return Trial(outcome, before, after, references, company.repeats)
 
 
 def _check_references(references: References | None, seen: Snapshot) -> None:
@@ -146,13 +158,13 @@ def _margins(metrics: Sequence[Metric]) -> dict[str, dict[str, float]]:
 
 def _provenance(
     outcome: Outcome,
-    references: References | None,
+    company: Company,
     metrics: Sequence[Metric],
     asked: Tier,
     started: float,
 ) -> Provenance:
     split, method = outcome.split, outcome.method
-    members = () if references is None else references.members
+    members = () if company.references is None else company.references.members
     parts = {"forget": split.forget, "retain": split.retain, "test": split.test}
     digests = {
         "original": digest_tensors(outcome.before.state_dict()),
@@ -160,6 +172,7 @@ def _provenance(
         "training data": data_digest(split.retain.source),
         "test data": data_digest(split.test.source),
     } | {f"reference {r.seed}": r.digest for r in members}
+    digests |= _digests(company)
     return Provenance(
         kind=split.kind,
         targets=tuple(_public(target) for target in split.targets),
@@ -179,7 +192,38 @@ def _provenance(
         audit_seconds=time.perf_counter() - started,
         audited=datetime.now(UTC).isoformat(timespec="seconds"),
         margins=_margins(metrics),
+        spent=_spent(company),
     )
+
+
+def _digests(company: Company) -> dict[str, str]:
+    """Of what else the outcome was compared with."""
+    found: dict[str, str] = {}
+    if company.shadows is not None:
+        found["shadow models"] = company.shadows.digest
+    if company.repeats is not None:
+        each = (repeat.digest for repeat in company.repeats.members)
+        found["repeats"] = digest_text(*each)
+    if company.rehearsal is not None:
+        found["pledge of the rehearsal"] = company.rehearsal.pledge.commitment
+    return found
+
+
+def _spent(company: Company) -> dict[str, float]:
+    """Seconds that the models took, whenever they were made."""
+    steps = {
+        "retraining": company.references,
+        "repeating": company.repeats,
+        "training shadow models": company.shadows,
+    }
+    found = {
+        f"{step} ({len(models)} models)": sum((each.seconds for each in models.members), 0.0)
+        for step, models in steps.items()
+        if models is not None and len(models)
+    }
+    if company.rehearsal is not None:
+        found["rehearsing"] = company.rehearsal.seconds
+    return found
 
 
 def _public(target: Target) -> dict[str, Any]:

@@ -119,6 +119,11 @@ class Shadows:
         return torch.stack([member.trained for member in self.members])
 
     @property
+    def comes(self) -> Bool[Tensor, " n"]:
+        """Which records came and went: some models were trained with them, and others were not."""
+        return self.trained.any(0) & ~self.trained.all(0)
+
+    @property
     def forgotten(self) -> Bool[Tensor, "k n"]:
         """Which model forgot which record."""
         return self.trained if self.method else torch.zeros_like(self.trained)

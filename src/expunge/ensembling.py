@@ -75,6 +75,15 @@ def fit_many(
     return _fitted(_plain(recipe), parts, seeds, way, progress)
 
 
+def share(recipe: Recipe, parts: Sequence[Part]) -> float:
+    """The share of the time of one model by itself that each takes in the best stack."""
+    recipe, fit = _plain(recipe), recipe.fit
+    if not isinstance(fit, Fit) or len(parts) < 2 or not stackable(recipe, parts[0]):
+        return 1.0
+    seconds = _timed(recipe, fit, parts)
+    return min(seconds.values()) / seconds[1]
+
+
 def _fitted(
     recipe: Recipe,
     parts: Sequence[Part],

@@ -4,30 +4,37 @@ A little of the real work is done with the user's own recipe, method and metrics
 and thrown away; the rest is arithmetic. See `expunge.pacing` for how work is timed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from expunge.auditing import audit
 from expunge.ensembles import Reference, References
+from expunge.ensembling import share
 from expunge.errors import ExpungeError
 from expunge.evidence import Tier
 from expunge.method import Method
 from expunge.metric import Metric
 from expunge.observing import device_of, snapshot
 from expunge.outcome import Outcome
-from expunge.pacing import BUDGET, Pace, clocked, smaller, training
+from expunge.pacing import BUDGET, clocked, smaller, threads, training
 from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
 from expunge.retraining import kept
 from expunge.seeding import seeded
+from expunge.shadowing import held
 from expunge.splitting import Split
+from expunge.spreading import START, Processes, pays, sendable
 from expunge.tasks import Task
-from expunge.tiers import REFERENCES, suite
+from expunge.tiers import PAIRS, REFERENCES, REPEATS, RETRAINED, suite
 from expunge.unlearning import unlearn
+
+if TYPE_CHECKING:
+    from expunge.playing import Role
 
 _FEW, _MORE = 600, 1800  # samples that unlearning and measuring are tried on
 _STAND_INS = 2  # untrained models that are measured as if they were references
@@ -89,94 +96,181 @@ class Work:
 
 def estimate(work: Work, tier: Tier = "standard", *, progress: Progress = quiet) -> Estimate:
     """Time a little of everything that an audit of this tier does, and add it up."""
-    items, steps = (
-        [],
-        {"unlearning": _unlearning, "references": _references, "measurements": _measuring},
-    )
+    trial = _Trial(work, tier)
+    steps: dict[str, Callable[[], Item | None]] = {
+        "unlearning": trial.unlearning,
+        "references": trial.references,
+        "shadow models": trial.shadows,
+        "repeats": trial.repeats,
+        "measurements": trial.measuring,
+    }
+    items: list[Item] = []
     for done, (name, step) in enumerate(steps.items()):
         progress("estimate", done, len(steps))
         try:
-            items += step(work, tier)
+            found = step()
         except ExpungeError as why:  # what few samples do not bear, all of them may
-            items.append(Item(name, 0, 0, None, f"not known: on few samples, {why.fact}"))
+            found = Item(name, 0, 0, None, f"not known: on few samples, {why.fact}")
+        items += [] if found is None else [found]
     progress("estimate", len(steps), len(steps))
     return Estimate(tier, tuple(items))
 
 
-def _unlearning(work: Work, tier: Tier) -> list[Item]:
-    del tier
-    if work.method is None:
-        return []
-    method = work.method
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """Tries the parts of an audit on a small scale; what several of them need, once."""
 
-    def forget(split: Split) -> float:
-        return clocked(lambda: unlearn(work.model, split, method, task=work.task))
+    work: Work
+    tier: Tier
 
-    seconds = _whole(work.split, forget)
-    return [Item(f"unlearning by {method.name}", 0, 0, seconds, "what was asked for")]
+    def unlearning(self) -> Item | None:
+        if self.work.method is None:
+            return None
+        name = f"unlearning by {self.work.method.name}"
+        return Item(name, 0, 0, self._forgotten, "what was asked for")
 
+    def references(self) -> Item | None:
+        work, seeds = self.work, self._seeds
+        count = seeds if isinstance(seeds, int) else len(seeds)
+        if work.recipe is None or not count or not len(work.split.forget):
+            return None
+        there = kept(work.split, work.recipe, task=work.task, seeds=seeds, cache=work.cache)
+        seconds = 0.0
+        if there < count:
+            pace = training(work.recipe, work.split.retain, work.budget)
+            each = pace.seconds(len(work.split.retain)) + self._observed
+            seconds = (count - there) * each
+        why = "retrained without the forget set, to compare with"
+        return Item("references", count, there, seconds, why)
 
-def _references(work: Work, tier: Tier) -> list[Item]:
-    count = _count(work, tier)
-    if work.recipe is None or not count or not len(work.split.forget):
-        return []
-    held = kept(work.split, work.recipe, task=work.task, seeds=_seeds(work, tier), cache=work.cache)
-    pace = training(work.recipe, work.split.retain, work.budget) if held < count else Pace(0.0, 0.0)
-    seconds = (count - held) * (pace.seconds(len(work.split.retain)) + _observed(work))
-    why = "retrained without the forget set, to compare with"
-    return [Item("references", count, held, seconds, why)]
+    def shadows(self) -> Item | None:
+        """Models that are trained together, where that is faster, and unlearned one by one."""
+        tier, work = self.tier, self.work
+        roles: dict[Role, int] = {
+            "shadow": 2 * PAIRS[tier],
+            "retrained": RETRAINED[tier],
+            "mirror": int(tier == "strict"),
+        }
+        count = sum(roles.values()) if self._repeatable and PAIRS[tier] else 0
+        if work.recipe is None or not count:
+            return None
+        outcome = Outcome.of(work.model, work.model, work.split, task=work.task)
+        there = 0 if work.cache is None else held(outcome, work.recipe, work.cache, roles)
+        why = "each trained on some of the forgotten and unseen samples, and unlearned"
+        seconds = self._ensemble(work.recipe, count - there) + count * self._forgotten
+        return Item("shadow models", count, there, seconds, why)
 
+    def repeats(self) -> Item | None:
+        count = REPEATS[self.tier] if self._repeatable else 0
+        if not count:
+            return None
+        each = self._original + self._forgotten + self._observed
+        return Item("repeats", count, 0, count * each, "the same unlearning of other originals")
 
-def _measuring(work: Work, tier: Tier) -> list[Item]:
-    """Every metric, of the two models and of stand-ins for references, on few samples and more."""
-    build = None if work.recipe is None else work.recipe.build
-    metrics = suite(work.split.targets, build, tier) if work.metrics is None else work.metrics
-    count = 0 if work.recipe is None else _count(work, tier)
-    quick = [_shortened(metric) for metric in metrics]
-    plain = [metric for metric, times in quick if times == 1]
-    seconds = _whole(work.split, lambda part: _asked(work, part, plain))
-    few = smaller(work.split, min(1.0, _FEW / _size(work.split)))
-    nothing = _asked(work, few, ())
-    for metric, times in quick:
-        if times > 1:
-            seconds += max(0.0, _asked(work, few, [metric]) - nothing) * times
-    models = (2 + count) / (2 + _STAND_INS)
-    return [Item("measurements", 0, 0, seconds * models, f"{len(metrics)} metrics")]
+    def measuring(self) -> Item:
+        """Every metric, of two models and of stand-ins for references, on few samples and more."""
+        work, seeds = self.work, self._seeds
+        metrics = work.metrics
+        if metrics is None:
+            build = None if work.recipe is None else work.recipe.build
+            metrics = suite(work.split.targets, build, self.tier)
+        quick = [_shortened(metric) for metric in metrics]
+        plain = [metric for metric, times in quick if times == 1]
+        seconds = self._whole(lambda part: self._asked(part, plain))
+        few = smaller(work.split, min(1.0, _FEW / self._size))
+        nothing = self._asked(few, ())
+        for metric, times in quick:
+            if times != 1:
+                seconds += max(0.0, self._asked(few, [metric]) - nothing) * times
+        count = 0 if work.recipe is None else seeds if isinstance(seeds, int) else len(seeds)
+        models = (2 + count) / (2 + _STAND_INS)
+        return Item("measurements", 0, 0, seconds * models, f"{len(metrics)} metrics")
 
+    def _ensemble(self, recipe: Recipe, count: int) -> float:
+        """Seconds of training so many models: as stacks, by workers, or one by one."""
+        if count == 0:
+            return 0.0
+        part, alone = self.work.split.retain, self._original
+        saved = share(recipe, [part] * count)
+        rest = (count - 1) * alone * saved
+        if saved == 1.0 and pays(alone, count - 1) and sendable(recipe):
+            with threads(1):
+                slower = self._one_original()
+            workers = min(Processes().count, count - 1)
+            rest = min(rest, START + (count - 1) * slower / workers)
+        return alone * saved + rest + count * self._observed
 
-def _asked(work: Work, split: Split, metrics: Sequence[Metric]) -> float:
-    """How long these metrics take on a split, beside stand-ins for references."""
-    model = work.model
-    if work.recipe is not None:
-        with seeded(0):
-            model = work.recipe.build().to(device_of(model)).eval()
+    @property
+    def _repeatable(self) -> bool:
+        """Whether the way in which samples were forgotten can be gone again."""
+        work = self.work
+        known = work.recipe is not None and work.method is not None
+        return known and work.split.kind == "samples"
 
-    def measure() -> None:
-        others = tuple(
-            Reference(lambda: model, snapshot(model, split, work.task), seed, 1.0, "")
-            for seed in range(_STAND_INS)
+    @cached_property
+    def _original(self) -> float:
+        """Seconds of training on everybody."""
+        return self._one_original()
+
+    def _one_original(self) -> float:
+        work = self.work
+        if work.recipe is None:
+            return 0.0
+        pace = training(work.recipe, work.split.retain, work.budget)
+        return pace.seconds(len(work.split.retain) + len(work.split.forget))
+
+    @cached_property
+    def _forgotten(self) -> float:
+        """Seconds of unlearning."""
+        work, method = self.work, self.work.method
+        if method is None:
+            return 0.0
+        return self._whole(
+            lambda part: clocked(lambda: unlearn(work.model, part, method, task=work.task))
         )
-        outcome = Outcome.of(work.model, work.model, split, task=work.task)
-        audit(outcome, metrics, references=References(others) if len(split.forget) else None)
 
-    return clocked(measure)
+    @cached_property
+    def _observed(self) -> float:
+        """How long it takes to ask a model about everything."""
+        work = self.work
+        return self._whole(lambda part: clocked(lambda: snapshot(work.model, part, work.task)))
 
+    def _asked(self, split: Split, metrics: Sequence[Metric]) -> float:
+        """How long these metrics take on a split, beside stand-ins for references."""
+        work, model = self.work, self.work.model
+        if work.recipe is not None:
+            with seeded(0):
+                model = work.recipe.build().to(device_of(model)).eval()
 
-def _observed(work: Work) -> float:
-    """How long it takes to ask a model about everything."""
-    return _whole(work.split, lambda part: clocked(lambda: snapshot(work.model, part, work.task)))
+        def measure() -> None:
+            others = tuple(
+                Reference(lambda: model, snapshot(model, split, work.task), seed, 1.0, "")
+                for seed in range(_STAND_INS)
+            )
+            outcome = Outcome.of(work.model, work.model, split, task=work.task)
+            audit(outcome, metrics, references=References(others) if len(split.forget) else None)
 
+        return clocked(measure)
 
-def _whole(split: Split, spent: Any) -> float:
-    """Seconds on a whole split, from two small shares of it."""
-    size = _size(split)
-    few, more = (min(1.0, many / size) for many in (_FEW, _MORE))
-    spent(smaller(split, few))  # a warm-up
-    long = spent(smaller(split, more))
-    if more == 1.0:
-        return float(long)
-    short = spent(smaller(split, few))
-    return float(long + max(0.0, long - short) / (more - few) * (1 - more))
+    def _whole(self, spent: Callable[[Split], float]) -> float:
+        """Seconds on a whole split, from two small shares of it."""
+        split = self.work.split
+        few, more = (min(1.0, many / self._size) for many in (_FEW, _MORE))
+        spent(smaller(split, few))  # a warm-up
+        long = spent(smaller(split, more))
+        if more == 1.0:
+            return long
+        short = spent(smaller(split, few))
+        return long + max(0.0, long - short) / (more - few) * (1 - more)
+
+    @property
+    def _size(self) -> int:
+        split = self.work.split
+        return len(split.forget) + len(split.retain) + len(split.test)
+
+    @property
+    def _seeds(self) -> int | tuple[int, ...]:
+        return REFERENCES[self.tier] if self.work.seeds is None else self.work.seeds
 
 
 def _shortened(metric: Metric) -> tuple[Metric, float]:
@@ -188,16 +282,3 @@ def _shortened(metric: Metric) -> tuple[Metric, float]:
             change[name] = value
             times *= getattr(metric, name) / value
     return replace(metric, **change), times * _TAKEN.get(type(metric).__name__, 1.0)
-
-
-def _size(split: Split) -> int:
-    return len(split.forget) + len(split.retain) + len(split.test)
-
-
-def _seeds(work: Work, tier: Tier) -> int | tuple[int, ...]:
-    return REFERENCES[tier] if work.seeds is None else work.seeds
-
-
-def _count(work: Work, tier: Tier) -> int:
-    seeds = _seeds(work, tier)
-    return seeds if isinstance(seeds, int) else len(seeds)

@@ -41,6 +41,7 @@ class Provenance:
     audited: str = ""  # when, in UTC
     # what would not matter, declared with every metric before it measured anything
     margins: dict[str, dict[str, float]] = field(default_factory=dict)
+    spent: dict[str, float] = field(default_factory=dict)  # seconds on what it is compared with
 
 
 @dataclass(frozen=True, slots=True)

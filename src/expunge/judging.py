@@ -25,6 +25,7 @@ from expunge.algebra.statistics import holm
 from expunge.auditing import Evidence, Tier
 from expunge.lingering import LEAKS, RETURNS, Remainder
 from expunge.metric import Measurement
+from expunge.tiers import SHARPER
 
 Word = Literal["equivalent", "residual", "inconclusive"]
 
@@ -34,8 +35,7 @@ PRIMARY: dict[str, str] = {
 }
 """What decides about a single request first, by what it asks for."""
 
-SHARPER = "membership AUC, ulira (privacy)"
-"""What decides about samples too, where shadow models were made for it."""
+# SHARPER decides about samples too, where shadow models were made for it.
 
 BEHIND = ("relearning steps, removed classes", "class-probe AUC")
 """What decides about classes too: a class that is only hidden passes on answers alone."""

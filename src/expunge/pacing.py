@@ -5,7 +5,8 @@ chosen, a compiler is imported. They are run and not counted.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -91,6 +92,17 @@ def clocked(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Lend torch so many threads, and give its own number back."""
+    own = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(own)
 
 
 def _of_batches(recipe: Recipe, fit: Fit, part: Part, budget: float) -> Pace:

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from expunge.attack import familiarity
+from expunge.attack import familiarity, likeliest
 from expunge.batching import Batches
 from expunge.casting import Cast, labelled
 from expunge.ensembles import Pool, Shadow
@@ -35,8 +35,6 @@ from expunge.unlearning import unlearn
 Role = Literal["shadow", "retrained", "mirror"]
 Drawn = Sequence[Bool[Tensor, " n"]]
 
-_LIKELIEST = 3  # classes: the others add little to what an attack learns
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Play:
@@ -54,9 +52,19 @@ class Play:
 
     def kept(self, cache: str | Path, made: Mapping[str, Any]) -> "Play":
         """The same, with shelves in a cache: their names hang on all that makes the models."""
+        cast, trained = self.cast, self.making(made)
+        shelf = partial(Shelf.of, cache, "shadow", train=made["train"], unseen=())
+        if self.method is None:
+            return replace(self, trained=shelf(trained))
+        aims = [describe(request.target) for request in cast.whole]
+        told = trained | {"method": [self.method.name, self.method.describe(), aims]}
+        return replace(self, trained=shelf(trained), forgotten=shelf(told))
+
+    def making(self, made: Mapping[str, Any]) -> dict[str, Any]:
+        """All that a trained model hangs on, but for its place in the ensemble."""
         cast = self.cast
         who = {"staying": cast.staying, "leaving": cast.leaving, "asked": cast.asked}
-        trained = {
+        return {
             **made,
             "who": digest_tensors(who | {"coming": cast.coming}),
             "recipe": self.recipe.describe(),
@@ -64,12 +72,6 @@ class Play:
             "task": as_json(self.task),
             "seed": self.seed,
         }
-        shelf = partial(Shelf.of, cache, "shadow", train=made["train"], unseen=())
-        if self.method is None:
-            return replace(self, trained=shelf(trained))
-        aims = [describe(request.target) for request in cast.whole]
-        told = trained | {"method": [self.method.name, self.method.describe(), aims]}
-        return replace(self, trained=shelf(trained), forgotten=shelf(told))
 
     def pool(self) -> Pool:
         """Whom every model is asked about."""
@@ -186,14 +188,9 @@ class _Forget:
 
 def asked(model: nn.Module, cast: Cast, task: Task) -> Answers:
     """How well a model knows everybody whom it is asked about."""
-    seen = observe(
-        model, Batches(Part(cast.data, cast.asked), BATCH, device=device_of(model)), task
-    )
-    likeliest = seen.logits[:, :0].flatten(1)
-    if task.kind == "classification":
-        most = min(_LIKELIEST, seen.logits.shape[1])
-        likeliest = seen.logits.double().log_softmax(1).topk(most).values.float()
-    return {"scores": familiarity(seen), "likeliest": likeliest}
+    batches = Batches(Part(cast.data, cast.asked), BATCH, device=device_of(model))
+    seen = observe(model, batches, task)
+    return {"scores": familiarity(seen), "likeliest": likeliest(seen)}
 
 
 def _same(model: nn.Module) -> nn.Module:

@@ -10,7 +10,8 @@ Every shadow costs one training run and one unlearning. With a cache nothing is 
 another method takes the same trained models.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -21,10 +22,11 @@ from expunge.ensembles import Shadows
 from expunge.ensembling import Way
 from expunge.method import Method
 from expunge.outcome import Outcome
-from expunge.playing import Play
+from expunge.playing import Play, Role
 from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
 from expunge.seeding import seeded
+from expunge.shelving import Shelf
 from expunge.splitting import Data
 from expunge.spreading import Executor
 from expunge.tasks import Task
@@ -113,6 +115,20 @@ def shadow_of(  # noqa: PLR0913 - as above
         _name(method),
         play.played("retrained", [cast.nobody()] * retrained),
         play.played("mirror", [cast.mirrored()])[0] if mirror else None,
+    )
+
+
+def held(
+    outcome: Outcome, recipe: Recipe, cache: str | Path, counts: Mapping[Role, int], seed: int = 0
+) -> int:
+    """How many models of `shadow_of` a cache holds already, trained; nothing is written."""
+    play = Play(cast_of(outcome.split, outcome.task), recipe, outcome.task, None, seed)
+    digests = _digests(outcome.split.retain.source, outcome.split.test.source)
+    shelf = Shelf.named(cache, "shadow", play.making(digests))
+    return sum(
+        replace(shelf, kind=role).weights(k).exists()
+        for role, count in counts.items()
+        for k in range(count)
     )
 
 

@@ -89,9 +89,15 @@ def spread(
         started = time.perf_counter()
         yield function(job)
         seconds, left = time.perf_counter() - started, len(jobs) - done
-        if way == "auto" and _pays(seconds, left) and sendable(function):
+        if way == "auto" and pays(seconds, left) and sendable(function):
             yield from Processes().map(function, jobs[done:])
             return
+
+
+def pays(seconds: float, left: int) -> bool:
+    """Whether workers would be done sooner; a thread that helps now will be missed then."""
+    count = min(Processes().count, left)
+    return count > 1 and seconds * left * (1 - 1.5 / count) > START
 
 
 def serve() -> None:
@@ -112,12 +118,6 @@ def _tried(function: Callable[[Any], Any], job: Any) -> tuple[bool, Any]:
         return True, function(job)
     except ExpungeError as why:
         return False, why
-
-
-def _pays(seconds: float, left: int) -> bool:
-    """Whether workers would be done sooner; a thread that helps now will be missed then."""
-    count = min(Processes().count, left)
-    return count > 1 and seconds * left * (1 - 1.5 / count) > START
 
 
 def _check(function: object) -> None:

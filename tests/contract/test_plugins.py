@@ -26,7 +26,7 @@ def test_method_keeps_its_promises(name):
 
 @pytest.mark.parametrize("name", catalogue.names("attacks"))
 def test_attack_keeps_its_promises(name):
-    check_attack(catalogue.find("attacks", name)())
+    check_attack(catalogue.find("attacks", name))
 
 
 @pytest.mark.parametrize("name", catalogue.names("metrics"))

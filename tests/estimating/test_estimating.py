@@ -9,7 +9,9 @@ from expunge.metrics.accuracy import Accuracy
 from expunge.metrics.attribution import Attribution
 from expunge.metrics.relearning import Relearning
 from expunge.retraining import retrain
-from expunge.unlearning import seeded
+from expunge.seeding import seeded
+from expunge.shadowing import shadow_of
+from expunge.unlearning import unlearn
 
 
 @pytest.fixture
@@ -79,3 +81,21 @@ def test_what_few_samples_do_not_bear_is_not_known_and_not_fatal(work):
     assert found["unlearning"].seconds is None
     assert "not known" in found["unlearning"].why
     assert found["references"].seconds > 0
+
+
+@pytest.mark.parametrize(("tier", "shadows", "repeats"), [("standard", 16, 0), ("strict", 73, 32)])
+def test_shadow_models_and_repeats_are_counted_where_samples_leave(tier, shadows, repeats, work):
+    found = by_name(estimate(work(method=Finetune(epochs=1)), tier))
+    assert found["shadow models"].models == shadows
+    assert found["shadow models"].seconds > 0
+    assert ("repeats" in found) == (repeats > 0)
+    if repeats:
+        assert found["repeats"].models == repeats
+
+
+def test_shadow_models_in_the_cache_are_not_paid_again(work, parts, ours, task, tmp_path):
+    model = work().model
+    outcome = unlearn(model, parts, Finetune(epochs=1), task=task)
+    shadow_of(outcome, ours, count=16, cache=tmp_path)
+    found = by_name(estimate(work(method=Finetune(epochs=1), cache=tmp_path)))
+    assert (found["shadow models"].models, found["shadow models"].kept) == (16, 16)

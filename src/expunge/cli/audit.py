@@ -85,7 +85,7 @@ def _audited(
     with progressing() as progress:
         outcome = Outcome.of(before, after, parts, task=project.task)
         references = steps.references_of(project, parts, depth, progress)
-        return steps.judged(outcome, references, depth, progress)
+        return steps.judged(project, outcome, references, depth, progress)
 
 
 def _kept(out: Path, evidence: "Evidence", verdict: "Verdict") -> Path:

@@ -47,10 +47,10 @@ def demo(
     It needs no data and no project, and ends with 0 whatever the verdicts are.
     """
     from expunge.cli.telling import tell_all  # noqa: PLC0415 - torch stays out of --help
-    from expunge.cli.threads import one_thread  # noqa: PLC0415 - see above
+    from expunge.pacing import threads  # noqa: PLC0415 - see above
     from expunge.reporting import overview  # noqa: PLC0415 - see above
 
-    with progressing() as progress, one_thread():
+    with progressing() as progress, threads(1):
         requests = _requests(seed, attribute=attribute)
         found = _tried(requests, out, seed, progress)
     settled = _settled(requests, found, out)

@@ -135,7 +135,7 @@ def _carried_out(
     with runs.new_run(project.place(project.keys.folders.runs), request.id) as folder:
         outcome = unlearned()
         references = steps.references_of(project, outcome.split, depth, progress)
-        evidence, verdict = steps.judged(outcome, references, depth, progress)
+        evidence, verdict = steps.judged(project, outcome, references, depth, progress)
         runs.keep(folder, request, outcome, evidence, verdict)
     return evidence, verdict
 

@@ -16,10 +16,10 @@ def selftest(*, seed: Seed = 0, as_json: AsJson = False) -> None:
 
     It needs no data and no project, takes under two minutes, and ends with 1 if a control fails.
     """
-    from expunge.cli.threads import one_thread  # noqa: PLC0415 - torch stays out of --help
+    from expunge.pacing import threads  # noqa: PLC0415 - torch stays out of --help
     from expunge.selftesting import selftest as controls  # noqa: PLC0415 - see above
 
-    with progressing() as progress, one_thread():
+    with progressing() as progress, threads(1):
         found = controls(seed=seed, progress=progress)
     failed = [control for control in found if not control.passed]
     if as_json:

@@ -142,14 +142,21 @@ def references_of(
 
 
 def judged(
+    project: Project,
     outcome: Outcome,
     references: References | None,
     depth: Depth,
     progress: Progress,
 ) -> tuple[Evidence, Verdict]:
-    """Audit an outcome, and read the evidence."""
+    """Audit an outcome beside all that its tier compares with, and read the evidence."""
     evidence = audit(
-        outcome, depth.metrics, tier=depth.tier, references=references, progress=progress
+        outcome,
+        depth.metrics,
+        tier=depth.tier,
+        recipe=project.recipe(progress) if depth.seeds else None,
+        references=references,
+        cache=project.place(project.keys.folders.cache),
+        progress=progress,
     )
     return evidence, judge(evidence)
 

@@ -20,6 +20,7 @@ from scipy import stats
 from torch import Tensor
 
 from expunge.algebra.statistics import Interval, clopper_pearson, mean_interval
+from expunge.attack import familiarity
 from expunge.errors import MissingInput
 from expunge.metric import Exhibit, Measurement, Metric, Trial
 from expunge.observing import Snapshot
@@ -94,11 +95,11 @@ class Exposure(Metric):
 def _known(seen: Snapshot) -> Float[Tensor, " n"]:
     """How surely a model knows every sample that left by itself, in the order of the data."""
     gone = seen.forget.only(seen.forget.ids.argsort())
-    alone = ~torch.isin(gone.labels, torch.tensor(seen.removed).long()) if seen.removed else None
-    gone = gone if alone is None else gone.only(alone)
+    if seen.removed and gone.kind == "classification":
+        gone = gone.only(~torch.isin(gone.labels, torch.tensor(seen.removed)))
     if len(gone) == 0:
         raise MissingInput("no sample left by itself, so none can be exposed")
-    return gone.phi if gone.kind == "classification" else -gone.losses
+    return familiarity(gone)
 
 
 def _placed(own: Float[Tensor, " n"], theirs: Sequence[Float[Tensor, " n"]]) -> Float[Tensor, " n"]:

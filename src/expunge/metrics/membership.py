@@ -14,6 +14,7 @@ from torch import Tensor
 from expunge.algebra.differences import auc_difference
 from expunge.algebra.statistics import auc, roc
 from expunge.attack import Attack
+from expunge.ensembles import Shadows
 from expunge.errors import MissingInput
 from expunge.metric import Exhibit, Measurement, Metric, Trial
 from expunge.observing import Snapshot
@@ -77,7 +78,8 @@ class Membership(Metric):
 
 def _spoken(attack: Attack) -> str:
     """``threshold (loss)``: the attack's name and its settings, for a reader."""
-    settings = ", ".join(str(value) for value in vars(attack).values())
+    told = [value for value in vars(attack).values() if not isinstance(value, Shadows)]
+    settings = ", ".join(str(value) for value in told)
     name = type(attack).__name__.lower()
     return f"{name} ({settings})" if settings else name
 
@@ -98,13 +100,15 @@ def _curves(attack: str, before: Pair, after: Pair, references: list[Pair]) -> E
 
 def _averaged(curves: list[Curve]) -> Curve:
     """The mean height of several curves: scores of different models must not be pooled."""
-    grid = [i / _MOST for i in range(_MOST + 1)]
+    few = [10 ** (k / 20 - 3) for k in range(60)]  # where false alarms are rare, more closely
+    grid = sorted({0.0, *few, *(i / _MOST for i in range(_MOST + 1))})
     heights = [[tpr[bisect_right(fpr, x) - 1] for x in grid] for fpr, tpr in curves]
     return grid, [sum(column) / len(curves) for column in zip(*heights, strict=True)]
 
 
 def _thinned(x: list[float], y: list[float]) -> Curve:
-    """No more points than an eye can tell apart; the first and the last stay."""
+    """No more points than an eye can tell apart, also of those at the start, on a log axis."""
     step = -(-len(x) // _MOST)
-    chosen = sorted({*range(0, len(x), step), len(x) - 1})
+    first = (round(len(x) ** (k / _MOST)) - 1 for k in range(_MOST))
+    chosen = sorted({*range(0, len(x), step), *first, len(x) - 1})
     return [x[i] for i in chosen], [y[i] for i in chosen]

@@ -101,6 +101,10 @@ _READINGS = {
     "tells.",
     "leakage": "The same for a probe that is not told the label: whatever the label tells of the "
     "attribute counts too.",
+    "exposed samples among the forgotten": "Share of the forgotten samples that the model knows "
+    "better than nearly all retrained models do; what counts is the share of theirs.",
+    "standing of the most exposed": "How far the most exposed samples stand out among retrained "
+    "models, in their deviations.",
     "exposed samples": "Share of samples whose attribute the features still tell for the most "
     "part, by more than half a bit.",
     "reference line": "A yardstick, not a property of the unlearned model.",
@@ -177,7 +181,11 @@ def reading(name: str) -> str:
 
 _CAPTIONS = {
     ("fpr", "tpr"): "The higher a line rises above the diagonal, the better the attack. The "
-    "unlearned model's line should run where the retrained models' does.",
+    "unlearned model's line should run where the retrained models' does. Where false alarms are "
+    "few, on the right, single samples give themselves away.",
+    ("standing", "share"): "Zero is where retrained models stand, on average; everybody counts "
+    "once. What lies to the right of the retrained models' line is still remembered, and what lies "
+    "to the left was pushed too far.",
     ("class", "accuracy"): "The unlearned model should stand where the retrained models do, "
     "class by class.",
     ("loss", "share"): "Where both shapes coincide, a model treats the forgotten samples as it "
