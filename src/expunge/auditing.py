@@ -24,6 +24,7 @@ from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
 from expunge.rehearsal import Rehearsal
 from expunge.request import Attribute, Classes, Samples, Target
+from expunge.scoring import keep_scores
 from expunge.seeding import seeded
 from expunge.storing import digest_tensors, digest_text
 from expunge.tiers import by_shadows, earned, suite
@@ -42,6 +43,7 @@ def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
     repeats: References | None = None,
     rehearsal: Rehearsal | None = None,
     cache: str | Path | None = None,
+    scores: str | Path | None = None,
     seed: int = 0,
     progress: Progress = quiet,
 ) -> Evidence:
@@ -60,6 +62,8 @@ def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
         repeats: The same unlearning of other originals; `repeat` makes them.
         rehearsal: What `rehearse` found about the whole pipeline.
         cache: A folder for models that are made; None: nothing is kept.
+        scores: A file for what every attack says of every single sample; None: nothing is kept. It
+            names samples, and the evidence names none.
         seed: Seeds whatever a metric draws.
         progress: Hears how far the audit is.
     """
@@ -80,6 +84,8 @@ def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
             progress("measure", done, len(chosen))
             measurements += _measured(metric, trial)
         progress("measure", len(chosen), len(chosen))
+        if scores is not None:
+            keep_scores(scores, trial, chosen)
         measurements += company.missing
         measurements += () if rehearsal is None else rehearsal.measurements()
         provenance = _provenance(outcome, company, chosen, tier, started)

@@ -11,7 +11,9 @@ Before anything is trained, the coins, the number of guesses and the attacks are
 is written down, and what it hides is told at the end, so that anybody can check that nothing was
 chosen afterwards.
 
-It costs one training run and one unlearning.
+It costs one training run and one unlearning. With shadow models, which are trained and unlearned
+with other coins, an attack learns what to expect of every single canary; each of them costs as much
+again.
 """
 
 import logging
@@ -24,18 +26,20 @@ from typing import Any
 
 from torch import nn
 
-from expunge.attacks.threshold import Signal
-from expunge.attacks.threshold import signal as signal_of
+from expunge.algebra.likelihoods import student_ratio
+from expunge.attack import familiarity
 from expunge.batching import Batches, data_digest
+from expunge.ensembles import Shadows
 from expunge.errors import TargetMismatch
 from expunge.method import Method
 from expunge.observing import BATCH, device_of, observe
 from expunge.planting import Canaries, joined, set_aside, taken
 from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
-from expunge.rehearsal import Pledge, Rehearsal
+from expunge.rehearsal import Pledge, Rehearsal, Scores
 from expunge.request import Request, Samples
 from expunge.seeding import seeded
+from expunge.shadowing import shadow
 from expunge.shelving import Answers, Shelf, loaded, start_of, trained
 from expunge.splitting import Data, Part, split
 from expunge.storing import as_json, write_json
@@ -57,6 +61,7 @@ def rehearse(  # noqa: PLR0913 - a pipeline has this many parts
     *,
     task: Task,
     canaries: int | Canaries = CANARIES,
+    shadows: int = 0,
     validation: Data | None = None,
     seed: int = 0,
     cache: str | Path | None = None,
@@ -71,6 +76,7 @@ def rehearse(  # noqa: PLR0913 - a pipeline has this many parts
         task: How to read batches and answers.
         canaries: How many records of the data to set aside, half of them under a wrong label; or
             canaries of one's own, which stand beside the data.
+        shadows: How many shadow models to make for an attack on single canaries: an even number.
         validation: Data that the method may look at.
         seed: Tosses the coins, chooses canaries, and seeds training and unlearning, each by itself.
         cache: A folder that keeps the pledge, models and scores: an interrupted training goes on
@@ -88,10 +94,10 @@ def rehearse(  # noqa: PLR0913 - a pipeline has this many parts
         if isinstance(canaries, int)
         else (data, canaries)
     )
-    made = _made(recipe, base, planted, method, task) | {"seed": seed}
-    signal: Signal = "phi" if classes else "loss"
-    pledge = Pledge.of(planted, made, (signal,))
-    stage = _Stage(recipe, base, planted, method, task, validation, pledge, signal, seed)
+    made = _made(recipe, base, planted, method, task) | {"seed": seed, "shadows": shadows}
+    attacks = ("phi" if classes else "loss",)
+    pledge = Pledge.of(planted, made, ("ulira", *attacks) if shadows else attacks)
+    stage = _Stage(recipe, base, planted, method, task, validation, pledge, seed)
     return stage.played(data_digest(data), cache, progress)
 
 
@@ -121,7 +127,6 @@ class _Stage:
     task: Task
     validation: Data | None
     pledge: Pledge
-    signal: Signal
     seed: int
 
     def played(self, train: str, cache: str | Path | None, progress: Progress) -> Rehearsal:
@@ -137,7 +142,35 @@ class _Stage:
         progress("rehearse", 1, 2)
         after = self._one("unlearned", shelf, partial(self._unlearned, known, before, progress))
         progress("rehearse", 2, 2)
-        return Rehearsal(self.pledge, after.answers, before.answers, before.seconds + after.seconds)
+        others = self._shadows(cache, progress)
+        scores, then = (self._judged(one, others) for one in (after, before))
+        spent = before.seconds + after.seconds + (0.0 if others is None else others.seconds)
+        return Rehearsal(self.pledge, scores, then, spent)
+
+    def _shadows(self, cache: str | Path | None, progress: Progress) -> Shadows | None:
+        """Models that were trained with other canaries, and forgot these."""
+        count, size = int(self.pledge.made["shadows"]), len(self.base)
+        if not count:
+            return None
+        return shadow(
+            self.recipe,
+            joined(self.base, self.planted.data),
+            task=self.task,
+            pool=range(size, size + len(self.planted)),
+            method=self.method,
+            count=count,
+            seed=self.seed,
+            cache=cache,
+            progress=progress,
+        )
+
+    def _judged(self, played: "_Played", others: Shadows | None) -> Scores:
+        """What each attack believes of every canary."""
+        known = played.answers["known"]
+        told = {self.pledge.attacks[-1]: known}
+        if others is None:
+            return told
+        return {"ulira": student_ratio(others.scores, others.trained, known), **told}
 
     def _original(self, known: Data, shelf: Shelf | None) -> nn.Module:
         return trained(self.recipe, Part.whole(known), "rehearsal", self.seed, shelf)
@@ -167,10 +200,10 @@ class _Stage:
         return _Played(lambda: model, answers, seconds)
 
     def _asked(self, model: nn.Module) -> Answers:
-        """What each attack believes of every canary."""
+        """How well a model knows every canary."""
         batches = Batches(Part.whole(self.planted.data), BATCH, device=device_of(model))
         seen = observe(model, batches, self.task)
-        return {self.signal: signal_of(seen, self.signal)}
+        return {"known": familiarity(seen)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -155,3 +155,15 @@ def test_what_cannot_be_rehearsed_is_refused(recipe, data, idle, task):
         rehearse(recipe, data, Leace(), task=task)
     with pytest.raises(BadSetting, match="cannot be set aside"):
         rehearse(recipe, data, idle, task=task, canaries=500)
+
+
+def test_shadow_models_let_an_attack_judge_every_canary_by_itself(recipe, data, idle, task):
+    quick = replace(recipe, fit=replace(recipe.fit, epochs=12))
+    given = {"task": task, "canaries": 60}
+    found = rehearse(quick, data, idle, shadows=4, **given)
+    assert found.pledge.attacks == ("ulira", "phi")
+    assert found.scores.keys() == {"ulira", "phi"}
+    assert found.p < 0.01
+    assert found.right("ulira") >= 14
+    alone = rehearse(quick, data, idle, **given)
+    assert alone.pledge.commitment != found.pledge.commitment

@@ -131,11 +131,14 @@ def _carried_out(
 ) -> "tuple[Evidence, Verdict]":
     """Unlearn, audit and judge; the run's folder appears when all of it is written."""
     from expunge.cli import runs, steps  # noqa: PLC0415 - torch stays out of --help
+    from expunge.scoring import SCORES  # noqa: PLC0415 - see above
 
     with runs.new_run(project.place(project.keys.folders.runs), request.id) as folder:
         outcome = unlearned()
         references = steps.references_of(project, outcome.split, depth, progress)
-        evidence, verdict = steps.judged(project, outcome, references, depth, progress)
+        evidence, verdict = steps.judged(
+            project, outcome, references, depth, progress, folder / SCORES
+        )
         runs.keep(folder, request, outcome, evidence, verdict)
     return evidence, verdict
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
@@ -147,6 +148,7 @@ def judged(
     references: References | None,
     depth: Depth,
     progress: Progress,
+    scores: Path | None = None,
 ) -> tuple[Evidence, Verdict]:
     """Audit an outcome beside all that its tier compares with, and read the evidence."""
     evidence = audit(
@@ -156,6 +158,7 @@ def judged(
         recipe=project.recipe(progress) if depth.seeds else None,
         references=references,
         cache=project.place(project.keys.folders.cache),
+        scores=scores,
         progress=progress,
     )
     return evidence, judge(evidence)
