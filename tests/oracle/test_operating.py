@@ -55,11 +55,11 @@ def test_with_fewer_than_five_non_members_no_threshold_stands():
 def test_planted_gaussians_are_caught_as_often_as_the_closed_form_says(
     shift, at_1_percent, at_1_permille
 ):
-    x, y = drawn(3, 100_000, 100_000, shift=shift)
+    x, y = drawn(3, 40_000, 40_000, shift=shift)
     for fpr, wanted in ((0.01, at_1_percent), (0.001, at_1_permille)):
         assert norm.cdf(shift - norm.ppf(1 - fpr)) == pytest.approx(wanted, abs=6e-5)
         found = tpr_at(x, y, fpr, draws=20)
-        assert found.tpr.value == pytest.approx(wanted, abs=0.02)
+        assert found.tpr.value == pytest.approx(wanted, abs=0.025)
 
 
 def test_only_the_order_of_scores_matters():
@@ -104,7 +104,7 @@ def test_the_upper_end_of_the_realised_rate_is_exact_for_a_threshold_that_was_se
     """A share of Beta(6, 95) of continuous scores lies above the sixth highest of a hundred."""
     found = tpr_at(*drawn(11, 3, 100), 0.05, draws=1)
     assert found.fpr.high == pytest.approx(stats.beta.ppf(0.975, 6, 95))
-    below = [norm.sf(tpr_at(*drawn(s, 3, 100), 0.05, draws=1).threshold) for s in range(200)]
+    below = [norm.sf(tpr_at(*drawn(s, 3, 100), 0.05, draws=1).threshold) for s in range(80)]
     assert stats.kstest(below, stats.beta(6, 95).cdf).pvalue > 0.001
 
 
@@ -120,16 +120,16 @@ def test_an_advantage_on_other_samples_is_that_of_the_closed_form():
 
 
 def test_where_nothing_is_to_be_found_there_is_no_advantage_on_average():
-    found = [advantage(*drawn(seed, 30, 40), seed=seed) for seed in range(250)]
-    mean = sum(each.value for each in found) / 250
+    found = [advantage(*drawn(seed, 30, 40), seed=seed) for seed in range(120)]
+    mean = sum(each.value for each in found) / 120
     best = 0.0
-    for seed in range(250):
+    for seed in range(120):
         x, y = drawn(seed, 30, 40)
         lines = torch.cat([x, y])[:, None]
-        best += ((x > lines).double().mean(1) - (y > lines).double().mean(1)).max().item() / 250
-    assert abs(mean) < 0.02
+        best += ((x > lines).double().mean(1) - (y > lines).double().mean(1)).max().item() / 120
+    assert abs(mean) < 0.04
     assert best > 0.12
-    assert sum(each.low <= 0 <= each.high for each in found) >= 0.93 * 250
+    assert sum(each.low <= 0 <= each.high for each in found) >= 0.93 * 120
 
 
 def test_members_that_all_score_higher_have_the_whole_advantage():
@@ -145,7 +145,7 @@ def test_members_that_all_score_higher_have_the_whole_advantage():
 def test_intervals_cover_as_often_as_they_say():
     wanted = norm.cdf(1 - norm.ppf(0.95))
     covered = 0
-    for seed in range(250):
+    for seed in range(120):
         found = tpr_at(*drawn(seed, 200, 400, shift=1.0), 0.05, draws=500, seed=seed)
         covered += found.tpr.low <= wanted <= found.tpr.high
-    assert covered / 250 >= 0.92
+    assert covered / 120 >= 0.92

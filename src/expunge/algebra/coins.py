@@ -23,6 +23,7 @@ from expunge.algebra.searching import edge
 from expunge.algebra.statistics import LEVEL, clopper_pearson
 
 _FARTHEST = 100.0  # where the search for an epsilon ends
+_RAREST = 1e-300  # no p-value is believed to be smaller
 
 
 def guesses(canaries: int) -> int:
@@ -98,4 +99,6 @@ def request_epsilon(p: float, *, delta: float = 0.0, level: float = LEVEL) -> fl
     A model that never saw a canary gives p or less with probability p, one that is (ε, δ)-close to
     it with exp(ε)p + δ at most. The p-value of right guesses is their surprise at ε = 0.
     """
-    return max(0.0, log((1 - level - delta) / p)) if delta < 1 - level else 0.0
+    if delta >= 1 - level:
+        return 0.0
+    return max(0.0, log(1 - level - delta) - log(max(p, _RAREST)))
