@@ -39,6 +39,11 @@ class Attack(ABC):
     def score(self, snapshot: Snapshot) -> Scores:
         """Score the forget set and the samples that it may be compared with."""
 
+    @property
+    def others(self) -> str:
+        """What its non-members are, for a reader."""
+        return "samples of the test set"
+
     @classmethod
     def example(cls, shadows: Shadows) -> "Attack":
         """An instance for the contract suite; override it where the defaults are not enough."""

@@ -38,6 +38,10 @@ class Swap(Attack):
             torch.cat([other.familiarity, mirror.scores[member.places]]),
         )
 
+    @property
+    def others(self) -> str:
+        return "samples that were held out, here or in the mirror"
+
     @classmethod
     def example(cls, shadows: Shadows) -> "Swap":
         """By the contract suite's shadow models."""

@@ -72,6 +72,10 @@ class Ulira(Attack):
             )
         return torch.stack([each.scores[places] for each in self.shadows.retrained])
 
+    @property
+    def others(self) -> str:
+        return super().others if self.game == "privacy" else "answers of retrained models"
+
     @classmethod
     def example(cls, shadows: Shadows) -> "Ulira":
         """By the contract suite's shadow models."""
