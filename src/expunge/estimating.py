@@ -91,6 +91,7 @@ class Work:
     metrics: tuple[Metric, ...] | None = None  # None: those of the tier
     seeds: int | tuple[int, ...] | None = None  # of references; None: as many as the tier has
     cache: Path | None = None  # None: nothing is kept
+    canaries: int = 0  # of a rehearsal; 0: there is none
     budget: float = BUDGET  # seconds of timing for each kind of work
 
 
@@ -102,6 +103,7 @@ def estimate(work: Work, tier: Tier = "standard", *, progress: Progress = quiet)
         "references": trial.references,
         "shadow models": trial.shadows,
         "repeats": trial.repeats,
+        "rehearsal": trial.rehearsal,
         "measurements": trial.measuring,
     }
     items: list[Item] = []
@@ -166,6 +168,13 @@ class _Trial:
             return None
         each = self._original + self._forgotten + self._observed
         return Item("repeats", count, 0, count * each, "the same unlearning of other originals")
+
+    def rehearsal(self) -> Item | None:
+        work = self.work
+        if work.recipe is None or work.method is None or not work.canaries:
+            return None
+        why = f"the whole pipeline with {work.canaries} canaries"
+        return Item("rehearsal", 1, 0, self._original + self._forgotten, why)
 
     def measuring(self) -> Item:
         """Every metric, of two models and of stand-ins for references, on few samples and more."""

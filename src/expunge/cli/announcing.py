@@ -43,6 +43,7 @@ def announced(
             depth.metrics,
             depth.seeds,
             cache,
+            depth.canaries,
         )
         return estimate(work, depth.tier, progress=progress)
 

@@ -1,5 +1,6 @@
 """``expunge run``: one request, from the data to a sealed verdict."""
 
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -67,6 +68,15 @@ def run(  # noqa: PLR0913 - one parameter an option
     tier: TierName = "",
     strict: Strict = False,
     with_samples: WithSamples = False,
+    rehearse: Annotated[
+        int,
+        Option(
+            "--rehearse",
+            help="Rehearse the whole pipeline with so many canaries, such as 300; it may accuse.",
+            metavar="CANARIES",
+            min=0,
+        ),
+    ] = 0,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     config: Config = DEFAULT_CONFIG,
@@ -81,6 +91,7 @@ def run(  # noqa: PLR0913 - one parameter an option
 
     with opened(config) as project:
         depth = Depth.of(project, request, tier, with_samples=with_samples)
+        depth = replace(depth, canaries=rehearse)
         if dry_run:
             made = method_of(method, texts, project.recipe())
             found = announced(project, request, depth, project.model(), made)
@@ -131,14 +142,11 @@ def _carried_out(
 ) -> "tuple[Evidence, Verdict]":
     """Unlearn, audit and judge; the run's folder appears when all of it is written."""
     from expunge.cli import runs, steps  # noqa: PLC0415 - torch stays out of --help
-    from expunge.scoring import SCORES  # noqa: PLC0415 - see above
 
     with runs.new_run(project.place(project.keys.folders.runs), request.id) as folder:
         outcome = unlearned()
         references = steps.references_of(project, outcome.split, depth, progress)
-        evidence, verdict = steps.judged(
-            project, outcome, references, depth, progress, folder / SCORES
-        )
+        evidence, verdict = steps.judged(project, outcome, references, depth, progress, folder)
         runs.keep(folder, request, outcome, evidence, verdict)
     return evidence, verdict
 

@@ -14,7 +14,7 @@ from expunge.catalogue import find
 from expunge.cli.project import Project
 from expunge.cli.settings import build
 from expunge.ensembles import References
-from expunge.errors import BadSetting, UnknownName
+from expunge.errors import BadSetting, MissingInput, UnknownName
 from expunge.judging import Verdict, judge
 from expunge.method import Method
 from expunge.metric import Metric
@@ -22,8 +22,10 @@ from expunge.observing import BATCH
 from expunge.outcome import Outcome
 from expunge.progress import Progress
 from expunge.recipe import Recipe
+from expunge.rehearsing import Rehearsal, rehearse
 from expunge.request import Attribute, Classes, Request
 from expunge.retraining import retrain
+from expunge.scoring import SCORES
 from expunge.splitting import Data, Labels, Part, Split, split
 from expunge.tasks import Task
 from expunge.tiers import REFERENCES, suite
@@ -36,6 +38,7 @@ class Depth:
     tier: Tier
     seeds: int | tuple[int, ...]
     metrics: tuple[Metric, ...]
+    canaries: int = 0  # of a rehearsal; 0: there is none
 
     @classmethod
     def of(
@@ -148,9 +151,15 @@ def judged(
     references: References | None,
     depth: Depth,
     progress: Progress,
-    scores: Path | None = None,
+    folder: Path | None = None,
 ) -> tuple[Evidence, Verdict]:
-    """Audit an outcome beside all that its tier compares with, and read the evidence."""
+    """Audit an outcome beside all that its tier compares with, and read the evidence.
+
+    A folder is given what names samples: the scores of all attacks, and a rehearsal.
+    """
+    rehearsal = _rehearsed(project, outcome, depth, progress)
+    if rehearsal is not None and folder is not None:
+        rehearsal.save(folder / "rehearsal.json")
     evidence = audit(
         outcome,
         depth.metrics,
@@ -158,10 +167,35 @@ def judged(
         recipe=project.recipe(progress) if depth.seeds else None,
         references=references,
         cache=project.place(project.keys.folders.cache),
-        scores=scores,
+        rehearsal=rehearsal,
+        scores=folder and folder / SCORES,
         progress=progress,
     )
     return evidence, judge(evidence)
+
+
+def _rehearsed(
+    project: Project, outcome: Outcome, depth: Depth, progress: Progress
+) -> Rehearsal | None:
+    """The whole pipeline with canaries, where that is wanted."""
+    recipe = project.recipe(progress)
+    if not depth.canaries:
+        return None
+    if recipe is None or outcome.method is None:
+        raise MissingInput(
+            "a rehearsal trains and unlearns, and this needs a fit and a method",
+            hint="name a fit in expunge.toml, and unlearn with `expunge run`.",
+        )
+    return rehearse(
+        recipe,
+        project.train,
+        outcome.method,
+        task=project.task,
+        canaries=depth.canaries,
+        validation=project.validation,
+        cache=project.place(project.keys.folders.cache),
+        progress=progress,
+    )
 
 
 def ending(verdicts: Sequence[Verdict], *, strict: bool) -> int:
