@@ -27,6 +27,7 @@ _SOME = 256  # samples on which layers are compared
 _FEW = 4  # samples by which features are known again
 _ALIKE = 0.99  # a layer that is nearer to one of the original's says the same
 _SAME = 1e-9  # of two alignments
+_NEAR = 1e-3  # of the length of weights; such a difference makes no other layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,24 @@ def kept(before: nn.Module, after: nn.Module, reserve: Reserve, task: Task) -> K
 def weighted(model: nn.Module, reserve: Reserve, task: Task) -> list[str]:
     """The layers with weights that features are made by, in the order of the pass."""
     return [call.name for call in _on_the_way(model, reserve, task) if call.weighted]
+
+
+def holds(after: nn.Module, before: nn.Module, layers: Sequence[str]) -> bool:
+    """Whether all that these layers of one model know stands in another, wherever that is."""
+    there = [x.detach().double() for x in after.state_dict().values() if x.is_floating_point()]
+    modules = dict(before.named_modules())
+    wanted = [x for name in layers for x in _own(modules[name])]
+    return bool(wanted) and all(any(_close(x, each) for each in there) for x in wanted)
+
+
+def _own(module: nn.Module) -> Iterator[Tensor]:
+    for x in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+        if x.is_floating_point():
+            yield x.detach().double()
+
+
+def _close(x: Tensor, other: Tensor) -> bool:
+    return x.shape == other.shape and bool((x - other).norm() <= _NEAR * x.norm())
 
 
 def _nearest(call: _Call, others: Sequence[_Call]) -> str | None:

@@ -9,9 +9,10 @@ inputs, and comes back from any network; what an unlearned network knows sooner 
 
 Nor is an attacker bound to the layer of the features. Where layers before it say what the
 original's say, copies learn from there too, of every model alike, and the better one counts: what
-a last layer hides, however it does so, is not erased. Where no slope gets from the features to
-weights that the original learns by, and nothing is left to be read before them, nothing is
-measured: such a copy would be stopped, and not by a lack of knowledge.
+a last layer hides, however it does so, is not erased. Where all weights of these layers stand in
+the unlearned model, whatever is around them, it is the original that is attacked. Where no slope
+gets from the features to weights that the original learns by, and nothing is left to be read before
+them, nothing is measured: such a copy would be stopped, and not by a lack of knowledge.
 
 Every curve costs ``steps`` steps of training a point and a place, and the copies are thrown away.
 """
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 
 from expunge.algebra.gains import interval, ranking
 from expunge.errors import BadSetting, MissingInput
-from expunge.matching import Kept, kept, weighted
+from expunge.matching import Kept, holds, kept, weighted
 from expunge.metric import Exhibit, Measurement, Metric, Trial
 from expunge.observing import device_of
 from expunge.probing import Finding, Question, probe
@@ -110,6 +111,7 @@ class _Siege:
     ]  # that say what they said: in the unlearned model, in others
     deep: int | None  # the first layer with weights that slopes reach in the original
     stays: Kept
+    whole: bool  # all that the original's layers know stands in the unlearned model
 
     @classmethod
     def of(cls, metric: Reattack, attacker: Attacker, trial: Trial, stays: Kept) -> "_Siege":
@@ -118,27 +120,28 @@ class _Siege:
         layers = weighted(before, held, task)
         deep = attacker.reached(before, layers) if layers else 0
         places = _worthwhile(attacker, trial.outcome.after, stays.pairs)
-        return cls(metric, attacker, places, deep, stays)
+        whole = holds(trial.outcome.after, before, layers)
+        return cls(metric, attacker, places, deep, stays, whole)
 
     @property
     def where(self) -> str:
         """What was attacked besides the features, in words."""
+        restored = "; all weights of the original's layers stand in it" if self.whole else ""
         if not self.places:
-            return ""
+            return restored
         said = " and ".join(repr(ours) for ours, _ in self.places)
         return (
             f"; read at {said} too: {self.stays.weighted} of {self.stays.of} layers with weights "
-            f"say what the original's say"
+            f"say what the original's say{restored}"
         )
 
     def curves(self, trial: Trial) -> dict[str, _Curve]:
         """Every model's curve; of references the first alone is attacked."""
         outcome = trial.outcome
         ours, theirs = ([*dict.fromkeys(pair[k] for pair in self.places)] for k in (0, 1))
-        found = {
-            "original": self._curve("original", outcome.before, theirs),
-            "unlearned": self._curve("unlearned", outcome.after, ours),
-        }
+        original = self._curve("original", outcome.before, theirs)
+        unlearned = None if self.whole else self._curve("unlearned", outcome.after, ours)
+        found = {"original": original, "unlearned": unlearned or original}
         if trial.references is not None and len(trial.references):
             found["retrained"] = self._curve(
                 "retrained", trial.references.members[0].load(), theirs
