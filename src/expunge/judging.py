@@ -194,7 +194,9 @@ def _question(evidence: Evidence, names: Sequence[str]) -> _Question:
 
 def _caught(questions: Sequence[_Question], rehearsal: Measurement) -> tuple[str, ...]:
     """Differences beyond chance and beyond the margin; a silent measurement counts as p = 1."""
-    sound = {m.name: m in q.usable and not say.false_alarm(m) for q in questions for m in q.asked}
+    sound = {
+        m.name: not q.confounded(m) and not say.false_alarm(m) for q in questions for m in q.asked
+    }
     asked = {m.name: m for q in questions for m in q.asked}
     if rehearsal.comparison:
         asked[REHEARSAL], sound[REHEARSAL] = rehearsal, True

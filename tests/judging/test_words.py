@@ -95,6 +95,11 @@ def test_too_few_references_are_never_enough_for_equivalence(count, measured, ju
     assert f"too few models were retrained ({count})" in said(found)
 
 
+def test_too_few_references_may_still_find_what_is_left(measured, judged):
+    few = replace(measured(AUC, "far", selftest=None), target=(0.5, 0.51))
+    assert judged(few).word == "residual"
+
+
 def test_references_that_differ_among_themselves_are_named_as_the_cause(measured, judged, said):
     wide = measured(AUC, "wide", limit="models")
     assert "retrain more of them" in said(judged(wide))
