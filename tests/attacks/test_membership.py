@@ -122,7 +122,7 @@ def memorised():
 
 def test_doing_nothing_is_found_and_retraining_is_not(memorised):
     original, parts, recipe = memorised
-    references = retrain(parts, recipe, task=TASK, seeds=2)
+    references = retrain(parts, recipe, task=TASK, seeds=5)
     found = {}
     for method in (Idle(), Retrain(recipe)):
         outcome = unlearn(original, parts, method, task=TASK)
