@@ -5,6 +5,9 @@ should be left above a floor that was declared with the measurement. The whole i
 above the floor to say that something is left, and below it to say that nothing is. For the latter
 the same measurement of the original must be more than a little for sure; for either, an attribute
 that was handed out anew, in which there is nothing to be read, must not be found.
+
+A layer that hides an attribute behind layers that say what they said erases nothing. The re-attack
+reads there too, so that what comes back decides; the reasons say how much of the way is as it was.
 """
 
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ LEAKS, RETURNS = "conditional leakage (bits)", "re-attack above an untrained mod
 TOLD = 0.05
 """Bits that the original must tell for sure, or passing would mean nothing."""
 
+_STAYS = "layers that say what they said (share)"
 _CHANCE = "reference line: a permuted attribute (bits)"
 _LIMITS = {
     LEAKS: "probes of other families, or at other layers, may see more",
@@ -38,19 +42,25 @@ class Remainder:
     chance: Measurement  # the same of an attribute that was handed out anew
     limit: str  # what passing cannot show
     in_vain: str  # what follows where the original passes too
+    hidden: str  # what of the way to the features is as it was
 
     @classmethod
     def of(cls, evidence: Evidence, what: str, name: str) -> "Remainder":
         """What of an attribute of this name is left."""
         measured, chance = (evidence.measurement(f"{each}, {name}") for each in (what, _CHANCE))
-        return cls(measured, chance, _LIMITS[what], _IN_VAIN[what])
+        stays = evidence.measurement(f"{_STAYS}, {name}")
+        hidden = _hidden(stays) if what == RETURNS else ""
+        return cls(measured, chance, _LIMITS[what], _IN_VAIN[what], hidden)
 
     @property
     def found(self) -> str:
         """Something is left."""
         if self.silence or self.false_alarm or self._low <= self._floor:
             return ""
-        return f"{self._said}, wholly above the floor of {self._floor:g} bits: not all of it left"
+        return (
+            f"{self._said}, wholly above the floor of {self._floor:g} bits: not all of it left"
+            f"{self.hidden and f'; {self.hidden}: it is hidden there, and not erased'}"
+        )
 
     @property
     def silence(self) -> str:
@@ -84,6 +94,7 @@ class Remainder:
         return (
             f"{self.measured.name} cannot be relied on here: even of the original it is not "
             f"clearly more than {TOLD:g} ({_of(then)}), so that {self.in_vain}"
+            f"{self.hidden and f'; {self.hidden}: it may be hidden there, and not erased'}"
         )
 
     @property
@@ -101,7 +112,7 @@ class Remainder:
         """Nothing is left."""
         return (
             f"{self._said}, wholly below the floor of {self._floor:g} bits, and the original was "
-            f"caught; {self.limit}"
+            f"caught; {self.limit}{self.hidden and f'; {self.hidden}'}"
         )
 
     @property
@@ -120,6 +131,15 @@ class Remainder:
     @property
     def _high(self) -> float:
         return (self.measured.interval or (0.0, 0.0))[1]
+
+
+def _hidden(stays: Measurement) -> str:
+    if not stays.value:
+        return ""
+    return (
+        f"{round(stays.value * stays.n)} of {stays.n} layers before the features say what the "
+        f"original's say"
+    )
 
 
 def _of(found: Interval) -> str:

@@ -71,11 +71,12 @@ def represent(
 ) -> dict[str, Tensor]:
     """What a model makes of every sample: its features, its logits, and the layers that it uses."""
     seen: list[dict[str, Tensor]] = []
-    with torch.inference_mode(), evaluating(model), _watched(model, layers) as there:
+    with torch.inference_mode(), evaluating(model), watched(model, layers) as there:
         for batch in reserve.batches(device_of(model)):
             answer = task.answer(model, batch)
             places = {FEATURES: answer.embedding, LOGITS: answer.logits, **there}
-            seen.append({name: _rows(x, len(answer.logits), name) for name, x in places.items()})
+            size = len(answer.logits)
+            seen.append({name: rows_of(x, size, name).cpu() for name, x in places.items()})
     return {name: _whole([places[name] for places in seen], name) for name in seen[0]}
 
 
@@ -97,7 +98,7 @@ def inputs_of(reserve: Readable, task: Task) -> Float[Tensor, "n d"]:
         x = task.inputs(batch)
         if not isinstance(x, Tensor) or not x.is_floating_point():
             raise MissingInput("the inputs are not one tensor of floating-point numbers")
-        found.append(_rows(x, len(x), "inputs"))
+        found.append(rows_of(x, len(x), "inputs").cpu())
     return _whole(found, "inputs")
 
 
@@ -136,13 +137,13 @@ def drawing(seed: int = 0) -> Iterator[None]:
 def _used(model: nn.Module, batch: Batch, task: Task) -> list[str]:
     """Layers with weights of their own that give a row a sample, in the order of the pass."""
     layers = [name for name, m in model.named_modules() if name and [*m.parameters(recurse=False)]]
-    with torch.inference_mode(), evaluating(model), _watched(model, layers) as seen:
+    with torch.inference_mode(), evaluating(model), watched(model, layers) as seen:
         size = len(task.answer(model, batch).logits)
     return [name for name, x in seen.items() if isinstance(x, Tensor) and x.shape[:1] == (size,)]
 
 
 @contextmanager
-def _watched(model: nn.Module, layers: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+def watched(model: nn.Module, layers: Sequence[str]) -> Iterator[Mapping[str, Any]]:
     """What named layers gave in the latest pass."""
     modules, seen = dict(model.named_modules()), dict[str, Any]()
     there = [name for name in layers if name in modules]
@@ -155,25 +156,30 @@ def _watched(model: nn.Module, layers: Sequence[str]) -> Iterator[Mapping[str, A
 
 
 def _keep(seen: dict[str, Any], name: str, _module: nn.Module, _args: Any, output: Any) -> None:
+    seen[name] = tensor_of(output)
+
+
+def tensor_of(output: Any) -> Any:
+    """What a layer says, of all that it returns."""
     found = getattr(output, "last_hidden_state", output)
-    seen[name] = found[0] if isinstance(found, (tuple, list)) and found else found
+    return found[0] if isinstance(found, (tuple, list)) and found else found
 
 
-def _rows(x: Any, size: int, name: str) -> Float[Tensor, "n _"]:
+def rows_of(x: Any, size: int, name: str) -> Float[Tensor, "n _"]:
     """One row a sample; maps become means over squares, and sequences means over their length."""
     if not isinstance(x, Tensor) or not x.ndim or len(x) != size:
         raise BatchUnreadable(
             f"the layer {name!r} does not give one tensor with a row a sample",
             hint="name a layer whose output is a tensor that starts with the samples.",
         )
-    found: Tensor = x.detach().float()
+    found: Tensor = x.float()
     if found.ndim == 3 and found[0].numel() > _NUMBERS:
         found = found.mean(1)
     if found.ndim == 4:
         side = max(1, isqrt(_NUMBERS // max(1, found.shape[1])))
         height, width = (min(side, length) for length in found.shape[2:])
         found = F.adaptive_avg_pool2d(found, (height, width))
-    return found.reshape(size, -1).cpu()
+    return found.reshape(size, -1)
 
 
 def _whole(rows: Sequence[Tensor], name: str) -> Float[Tensor, "n _"]:

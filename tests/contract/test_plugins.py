@@ -14,6 +14,7 @@ BRIEF = {  # a promise does not hang on how long a plug-in works
     "neggrad": {"steps": 20},
     "probe": {"folds": 2},
     "random_labels": {"steps": 20},
+    "representation": {"rows": 15, "layers": ("0",)},
     "relearning": {"runs": 2, "steps": 8, "every": 4, "lr": 3e-2},
 }
 

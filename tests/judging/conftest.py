@@ -54,6 +54,7 @@ def _lingering(
     original=(0.1, 0.4),
     attacked=(0.5, 0.8),
     chance="nothing",
+    stays=0.0,
 ):
     """What decides about an attribute, and what chance makes of it."""
 
@@ -68,6 +69,7 @@ def _lingering(
         one("re-attack above an untrained model (bits), sex", returns, 0.01, attacked),
         one("re-attack (bits), sex", "much", None, (0.5, 0.8)),  # alone it says nothing
         one("reference line: a permuted attribute (bits), sex", chance),
+        Measurement("layers that say what they said (share), sex", stays, "lower", n=4),
     )
 
 

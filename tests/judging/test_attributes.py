@@ -59,6 +59,20 @@ def test_a_re_attack_that_no_network_resists_could_not_have_told(lingering, judg
     assert "wholly below" not in said(found)
 
 
+def test_what_lies_behind_layers_that_are_as_they_were_is_said_to_be_hidden(
+    lingering, judged, said
+):
+    told = "3 of 4 layers before the features say what the original's say"
+    found = judged(*lingering("nothing", "much", stays=0.75), kinds=ATTRIBUTE)
+    assert found.word == "residual"
+    assert f"{told}: it is hidden there, and not erased" in said(found)
+    found = judged(*lingering(attacked=(-0.1, 0.01), stays=0.75), kinds=ATTRIBUTE)
+    assert found.word == "inconclusive"
+    assert f"{told}: it may be hidden there" in said(found)
+    assert told in said(judged(*lingering(stays=0.75), kinds=ATTRIBUTE))
+    assert "layers before" not in said(judged(*lingering("much", "much"), kinds=ATTRIBUTE))
+
+
 @pytest.mark.parametrize("leaks", ["nothing", "much"])
 def test_an_audit_that_finds_an_attribute_dealt_out_anew_cannot_speak(
     leaks, lingering, judged, said

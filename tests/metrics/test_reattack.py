@@ -13,10 +13,18 @@ from expunge.errors import BadSetting, MissingInput
 from expunge.metric import Trial
 from expunge.metrics.reattack import Reattack
 from expunge.observing import snapshot
+from expunge.unlearning import seeded
 
 ASIDE, TEST, D, C = 80, 200, 4, 3
 TASK = Classification(attributes={"sign": lambda batch: batch[2]})
 MEAN, ABOVE = "re-attack (bits), sign", "re-attack above an untrained model (bits), sign"
+STAYS = "layers that say what they said (share), sign"
+KEEP = torch.tensor([1.0, 1.0, 1.0, 0.0])
+MASKS = {
+    "affine": lambda x: x * KEEP,
+    "rounded": lambda x: (x * KEEP).round(),
+    "cut off": lambda x: (x * KEEP).detach(),
+}
 
 
 def data(n, seed, *, told=True):
@@ -38,9 +46,26 @@ def net(keep=1.0):
     return model.requires_grad_(requires_grad=False).eval()
 
 
+class Said(nn.Module):
+    """Whatever a function says of what comes in."""
+
+    def __init__(self, say):
+        super().__init__()
+        self.say = say
+
+    def forward(self, x):
+        return self.say(x)
+
+
 def deaf():
-    """Learns nothing: no slope reaches its weights, and its features are zero."""
-    return nn.Sequential(nn.Linear(D, 2), nn.Threshold(1e9, 0.0), nn.Linear(2, C))
+    """Never sees the sign."""
+    return nn.Sequential(Said(lambda x: x[:, :3]), nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, C))
+
+
+def masked(mask, encoder=None):
+    """The original, and something before its head that hides the sign."""
+    *layers, head = encoder or net()
+    return nn.Sequential(*layers, Said(mask), head).eval()
 
 
 def trial(before, after, *, told=True, target=None, references=()):
@@ -77,8 +102,8 @@ def test_a_sign_that_stands_in_the_inputs_comes_back_the_more_labels_there_are()
 
 def test_a_sign_that_inputs_do_not_hold_cannot_come_back():
     found = measured(trial(net(), net(), told=False))
-    for m in found.values():
-        assert m.value is None or m.value == pytest.approx(0, abs=0.05)
+    for name, m in found.items():
+        assert name == STAYS or m.value is None or m.value == pytest.approx(0, abs=0.05)
 
 
 def test_what_is_known_sooner_than_by_an_untrained_model_was_still_there():
@@ -137,5 +162,103 @@ def test_an_attribute_without_two_groups_says_so():
     found = trial(net(), net())
     for part in (found.outcome.split.test, found.outcome.split.validation):
         part.source.tensors[2][:] = 1
-    (only,) = measured(found).values()
-    assert "is the same for all" in only.note
+    found = measured(found)
+    assert "is the same for all" in found[MEAN].note
+    assert "is the same for all" in found[ABOVE].note
+
+
+def scrambled():
+    """The original with its units in another order and of other sizes, and noise on its weights."""
+    model, draw = net(), torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        turned = model[0].weight[[2, 0, 3, 1]] * torch.tensor([1.0, 1e3, 1e-3, 20])[:, None]
+        model[0].weight.copy_(turned * (1 + 0.01 * torch.randn(D, D, generator=draw)))
+    return model
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+def test_what_a_mask_hides_behind_an_untouched_encoder_is_found_before_it(mask):
+    found = measured(trial(net(), masked(mask)), build=deaf, steps=20)
+    assert found[MEAN].value == found[MEAN].original.value
+    assert found[ABOVE].interval[0] > 0.3
+    assert "read at '2' too: 2 of 2 layers with weights say what" in found[ABOVE].note
+    assert (found[STAYS].value, found[STAYS].n) == (1, 2)
+
+
+def test_a_mask_before_all_weights_of_the_original_erases_nothing_of_them():
+    blinkered = nn.Sequential(Said(lambda x: x * KEEP), *net()).eval()
+    found = measured(trial(net(), blinkered), build=deaf, steps=20)
+    assert found[MEAN].value == found[MEAN].original.value > 0.3
+    assert "all weights of the original's layers stand in it" in found[ABOVE].note
+    with torch.no_grad():
+        blinkered[1].weight.mul_(1.2)
+    found = measured(trial(net(), blinkered), steps=20)
+    assert found[MEAN].value == pytest.approx(0, abs=0.05)
+
+
+def test_neither_order_nor_size_of_units_nor_noise_makes_an_encoder_another():
+    before, after = (nn.Sequential(m[0], nn.Identity(), *m[1:]) for m in (net(), scrambled()))
+    hiding = masked(lambda x: (x @ torch.diag(torch.tensor([1.0, 1, 0, 1]))).detach(), after)
+    found = measured(trial(before, hiding), build=deaf, steps=20)
+    assert found[STAYS].value == 1
+    assert found[ABOVE].interval[0] > 0.3
+
+
+def test_a_mask_is_found_before_layers_that_say_nearly_what_they_said():
+    class Nearly(nn.Module):
+        def __init__(self, keep):
+            super().__init__()
+            self.body, self.keep, self.more = nn.Linear(D, D), keep, nn.Linear(30, 30)
+            self.head = nn.Linear(30, C)
+            with torch.no_grad():
+                self.body.weight.copy_(torch.eye(D))
+                self.more.weight.copy_(torch.eye(30))
+
+        def forward(self, x):
+            x = self.body(x)
+            many = torch.cat([x[:, :1] * k for k in range(1, 30)] + [x[:, 3:] * self.keep], 1)
+            return self.head(self.more(many).relu())
+
+    with seeded(0):
+        models = Nearly(1.0), Nearly(0.0)
+    found = measured(trial(*models), build=deaf, steps=20)
+    assert "'body' too" in found[MEAN].note
+    assert found[ABOVE].interval[0] > 0.3
+
+
+def test_what_cannot_be_trained_is_not_measured():
+    other = net()
+    with torch.no_grad():
+        other[0].weight.copy_(torch.ones(D, D) + torch.eye(D))  # nothing of it is the original's
+    found = measured(trial(net(), masked(MASKS["cut off"], other)), build=deaf, steps=20)
+    for name in (MEAN, ABOVE):
+        assert found[name].value is None
+        assert "no slope gets from the features of the unlearned model" in found[name].note
+    assert found[STAYS].value == 0
+    found = measured(trial(masked(MASKS["cut off"]), net()), steps=20)
+    assert "no slope gets from the features of the original model" in found[MEAN].note
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e6])
+def test_the_scale_of_weights_hides_nothing(size):
+    plain, scaled = (nn.Sequential(nn.Linear(D, D), nn.Linear(D, C)) for _ in range(2))
+    with torch.no_grad():
+        for model, by in ((plain, 1.0), (scaled, size)):
+            model[0].weight.copy_(by * (torch.eye(D) * 0.5 + 0.5))
+            model[0].weight[3] = by * torch.tensor([0.3, 0.3, 0.3, 0.0])  # the sign is to be learnt
+            model[0].bias.zero_()
+    want, found = (measured(trial(m, m), steps=60, lr=0.01) for m in (plain, scaled))
+    assert found[MEAN].value == pytest.approx(want[MEAN].value, abs=0.02)
+    assert found[MEAN].value > 0.5
+
+
+def test_half_precision_hides_nothing():
+    found = trial(net(), net())
+    want = measured(found, steps=20)[MEAN].value
+    for part in (found.outcome.split.test, found.outcome.split.validation):
+        x, *rest = part.source.tensors
+        part.source.tensors = (x.half(), *rest)
+    for model in (found.outcome.before, found.outcome.after):
+        model.half()
+    assert measured(found, steps=20)[MEAN].original.value == pytest.approx(want, abs=0.02)
+    assert found.outcome.before[0].weight.dtype == torch.half

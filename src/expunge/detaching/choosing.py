@@ -1,4 +1,4 @@
-"""Which epoch to keep: the one whose features tell held-out probes least, if it is of use."""
+"""Which epoch to keep: the last whose features tell held-out probes least, if it is of use."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -16,14 +16,14 @@ _GRAIN, _NOISE = 0.05, 0.005  # of the original's leak, or bits
 
 @dataclass(slots=True, eq=False)
 class Choice:
-    """What was found of the models that may yet be chosen, and these models."""
+    """What was found of every model, and the best of them."""
 
     case: Case
     floor: float  # accuracy that may be lost; of a regression, the share by which its loss may grow
     witnesses: Witnesses | None  # None: no validation data can tell
     original: Look | None  # None: nor of the original
     looks: list[Look] = field(default_factory=list)
-    kept: dict[int, dict[str, Any]] = field(default_factory=dict)  # by epoch
+    kept: dict[str, Any] = field(default_factory=dict)  # the best so far; nothing before a look
 
     @classmethod
     def of(cls, model: nn.Module, case: Case, survey: Survey, floor: float) -> "Choice":
@@ -32,21 +32,20 @@ class Choice:
         return cls(case, floor, witnesses, witnesses.look(model, 0) if witnesses else None)
 
     def consider(self, model: nn.Module, epoch: int) -> None:
-        """Look at a model, and keep it while it may be the best."""
+        """Look at a model, and keep it if it is the best so far."""
         if self.witnesses is None or self.original is None:
             return
         look = self.witnesses.look(model, epoch)
         self.case.report.trace(f"validation {self.witnesses.worth}", epoch, abs(look.use))
         self.case.report.trace("held-out leak in bits", epoch, look.leak)
-        self.looks = hopeful([*self.looks, look], self.original, self.floor)
-        if look in self.looks:
-            self.kept[epoch] = deepcopy(model.state_dict())
-        self.kept = {each.epoch: self.kept[each.epoch] for each in self.looks}
+        self.looks.append(look)
+        if best(self.looks, self.original, self.floor) is look:
+            self.kept = deepcopy(model.state_dict())
 
     def restore(self, model: nn.Module) -> None:
         """Bring the best model back, if there was a choice."""
-        if self.looks:
-            model.load_state_dict(self.kept[best(self.looks).epoch])
+        if self.kept:
+            model.load_state_dict(self.kept)
 
     def tell(self, model: nn.Module, epochs: int) -> None:
         """Say which epoch was kept, and what it is worth in the end."""
@@ -55,7 +54,7 @@ class Choice:
             note("no validation data could tell which epoch is best: the last was kept")
             return
         end, worth = self.witnesses.look(model, epochs), self.witnesses.worth
-        epoch = best(self.looks).epoch
+        epoch = best(self.looks, self.original, self.floor).epoch
         note(
             f"epoch {epoch} of {epochs} was kept: held-out probes find {end.leak:.3f} bits beyond "
             f"the class where they found {self.original.leak:.3f}, and validation {worth} went "
@@ -63,22 +62,15 @@ class Choice:
         )
 
 
-def hopeful(looks: Sequence[Look], original: Look, floor: float) -> list[Look]:
-    """The least leak of those that lost no more use than the floor, and all that are as good.
+def best(looks: Sequence[Look], original: Look, floor: float) -> Look:
+    """The last that tells as little as any of those that lost no more use than the floor.
 
-    Where none is left, all looks may hope. A leak is as good as the least where it is more by no
-    more than a twentieth of the original's. Later looks may put any of these out, but bring none
-    back: so those are left out than which another is better and tells no more. Of a loss, which is
-    a use below zero, the floor is a share.
+    Where all lost more, of all. A leak is as little where it is above the least by no more than a
+    twentieth of the original's: what witnesses find there is noise, and it is the last model that
+    was pushed longest. Of a loss, which is a use below zero, the floor is a share.
     """
     least = original.use - floor * (1.0 if original.use >= 0 else -original.use)
     grain = max(_GRAIN * original.leak, _NOISE)
     fine = [look for look in looks if look.use >= least] or looks
     near = min(look.leak for look in fine) + grain
-    good = [look for look in fine if look.leak <= near]
-    return [look for look in good if look is best([o for o in good if o.leak <= look.leak])]
-
-
-def best(looks: Sequence[Look]) -> Look:
-    """The most useful look, of equals the last."""
-    return max(looks, key=lambda look: (look.use, look.epoch))
+    return [look for look in fine if look.leak <= near][-1]

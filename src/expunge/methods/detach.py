@@ -53,6 +53,7 @@ _MOMENTUM, _DECAY = 0.9, 5e-4
 _WARM, _COOL, _LAST = 0.05, 0.6, 0.1  # shares of the run, and of the rate that stays at its end
 _RISE = 0.3  # of the run, until the attribute is pushed out at full strength
 _STEEPEST = 1.0  # an erasure may stretch slopes tenfold, and that would be the end of the features
+_LOOKS = 20  # of held-out probes at a run, however many epochs it has
 _FEW = 4  # samples that show where a model can be cut
 
 
@@ -148,7 +149,8 @@ class _Walk:
             self.step(ids, batch)
         if self.bottleneck:
             self.bottleneck.renew(self.model)
-        if self.bottleneck or self.steps >= self._rise:
+        due = epoch % max(1, self.how.epochs // _LOOKS) == 0 or epoch == self.how.epochs
+        if due and (self.bottleneck or self.steps >= self._rise):
             self.choice.consider(self.model, epoch)
 
     def settle(self) -> None:

@@ -7,34 +7,38 @@ from the frequencies of groups in every class; its worth is what it gains over t
 samples that are scored. What is read off a network that was never trained can be learnt from the
 inputs, and comes back from any network; what an unlearned network knows sooner was still in it.
 
-Every curve costs ``steps`` steps of training a point, and the copies are thrown away.
+Nor is an attacker bound to the layer of the features. Where layers before it say what the
+original's say, copies learn from there too, of every model alike, and the better one counts: what
+a last layer hides, however it does so, is not erased. Where all weights of these layers stand in
+the unlearned model, whatever is around them, it is the original that is attacked. Where no slope
+gets from the features to weights that the original learns by, and nothing is left to be read before
+them, nothing is measured: such a copy would be stopped, and not by a lack of knowledge.
+
+Every curve costs ``steps`` steps of training a point and a place, and the copies are thrown away.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
-from math import log
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.optim import Adam
 
 from expunge.algebra.gains import interval, ranking
-from expunge.algebra.guessing import Asked, hedge, mixed, price
 from expunge.errors import BadSetting, MissingInput
+from expunge.matching import Kept, holds, kept, weighted
 from expunge.metric import Exhibit, Measurement, Metric, Trial
-from expunge.observing import BATCH, device_of
-from expunge.probing import Finding, Question
-from expunge.representing import drawing, thawed, untrained
-from expunge.reserving import Reserve, reserve, wanted
-from expunge.tasks import Batch, Task
+from expunge.observing import device_of
+from expunge.probing import Finding, Question, probe
+from expunge.relearning import Attacker, Pace
+from expunge.representing import FEATURES, represent, untrained
+from expunge.reserving import reserve, wanted
 
 Whose = Int[Tensor, " n"] | None
 
-_LOOK = 10  # steps between two looks at the samples to choose by
-_HEAD = 10.0  # how much faster the new head learns than the network below it
+_LEAST = 10  # steps; fewer are not looked at once
+_ASKED = 3  # layers as they were, among which the one that tells most is looked for
+_ROWS = 4000  # samples that tell which one does
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,155 +76,152 @@ class Reattack(Metric):
         outcome = trial.outcome
         names = wanted(self.names, outcome.split)
         held = reserve(outcome.split, outcome.task, names, self.subjects)
+        stays = kept(outcome.before, outcome.after, held, outcome.task)
+        pace = Pace(self.steps, self.batch, self.lr)
         for name in names:
             try:
                 question = Question.about(held, name)
+                attacker = Attacker.of(outcome.task, held, question, pace)
+                siege = _Siege.of(self, attacker, trial, stays)
+                curves = siege.curves(trial)
             except MissingInput as why:
                 yield Measurement.missing(f"re-attack (bits), {name}", why.fact)
-                continue
-            attack = _Attack.of(self, outcome.task, held, question)
-            yield from _told(name, self._curves(attack, trial), self.floor)
+                yield Measurement.missing(_above_of(name), why.fact)
+            else:
+                yield from _told(name, curves, siege.where, self.floor)
+            yield _stays(name, stays)
 
     def _check(self) -> None:
-        if any(count < 2 for count in self.labels) or self.steps < _LOOK or self.batch < 2:
+        if any(count < 2 for count in self.labels) or self.steps < _LEAST or self.batch < 2:
             raise BadSetting(
                 f"a re-attack of {self.steps} steps of {self.batch} samples, from "
                 f"{self.labels} labels, can learn nothing",
-                hint=f"take 2 labels and samples or more, and {_LOOK} steps or more.",
+                hint=f"take 2 labels and samples or more, and {_LEAST} steps or more.",
             )
-
-    def _curves(self, attack: "_Attack", trial: Trial) -> dict[str, _Curve]:
-        """Every model's curve; of references the first alone is attacked."""
-        outcome = trial.outcome
-        found = {"original": attack.curve(outcome.before), "unlearned": attack.curve(outcome.after)}
-        if trial.references is not None and len(trial.references):
-            found["retrained"] = attack.curve(trial.references.members[0].load())
-        if self.build is not None:
-            fresh = untrained(self.build, device_of(outcome.after))
-            found["untrained"] = attack.curve(fresh)
-        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Attack:
-    """What an attacker knows, whichever model is attacked."""
+class _Siege:
+    """From where the networks are attacked."""
 
     metric: Reattack
-    task: Task
-    held: Reserve
-    question: Question
-    bets: Float[Tensor, "n k"]  # nats, by the class alone
-    chosen: Asked
-    scored: Asked
+    attacker: Attacker
+    places: tuple[
+        tuple[str, str], ...
+    ]  # that say what they said: in the unlearned model, in others
+    deep: int | None  # the first layer with weights that slopes reach in the original
+    stays: Kept
+    whole: bool  # all that the original's layers know stands in the unlearned model
 
     @classmethod
-    def of(cls, metric: Reattack, task: Task, held: Reserve, question: Question) -> "_Attack":
-        nothing = torch.zeros(len(held), 1)
-        bets = question.everyone(nothing).bets * log(2)
-        _, chosen, scored = question.asked(nothing)
-        return cls(metric, task, held, question, bets, chosen, scored)
+    def of(cls, metric: Reattack, attacker: Attacker, trial: Trial, stays: Kept) -> "_Siege":
+        """Look for places, and for how far slopes get."""
+        before, task, held = trial.outcome.before, trial.outcome.task, attacker.held
+        layers = weighted(before, held, task)
+        deep = attacker.reached(before, layers) if layers else 0
+        places = _worthwhile(attacker, trial.outcome.after, stays.pairs)
+        whole = holds(trial.outcome.after, before, layers)
+        return cls(metric, attacker, places, deep, stays, whole)
 
-    def curve(self, model: nn.Module) -> _Curve:
+    @property
+    def where(self) -> str:
+        """What was attacked besides the features, in words."""
+        restored = "; all weights of the original's layers stand in it" if self.whole else ""
+        if not self.places:
+            return restored
+        said = " and ".join(repr(ours) for ours, _ in self.places)
+        return (
+            f"; read at {said} too: {self.stays.weighted} of {self.stays.of} layers with weights "
+            f"say what the original's say{restored}"
+        )
+
+    def curves(self, trial: Trial) -> dict[str, _Curve]:
+        """Every model's curve; of references the first alone is attacked."""
+        outcome = trial.outcome
+        ours, theirs = ([*dict.fromkeys(pair[k] for pair in self.places)] for k in (0, 1))
+        original = self._curve("original", outcome.before, theirs)
+        unlearned = None if self.whole else self._curve("unlearned", outcome.after, ours)
+        found = {"original": original, "unlearned": unlearned or original}
+        if trial.references is not None and len(trial.references):
+            found["retrained"] = self._curve(
+                "retrained", trial.references.members[0].load(), theirs
+            )
+        if self.metric.build is not None:
+            fresh = untrained(self.metric.build, device_of(outcome.after))
+            found["untrained"] = self._curve("untrained", fresh, theirs)
+        return found
+
+    def _curve(self, which: str, model: nn.Module, names: Sequence[str]) -> _Curve:
         """What is found with more and more labels, each time from a new copy."""
-        learn, *_ = self.question.ways
+        places = [*self._open(model, names)]
+        if not places:
+            raise MissingInput(
+                f"no slope gets from the features of the {which} model to the weights of its first "
+                f"layers, so that a copy of it cannot be trained"
+            )
+        (learn, *_), known = self.attacker.question.ways, self.metric.labels
         order = learn[torch.randperm(len(learn), generator=torch.Generator().manual_seed(0))]
-        counts = sorted({min(count, len(order)) for count in (*self.metric.labels, len(order))})
-        return _Curve({count: self._attacked(model, order[:count]) for count in counts})
+        counts = sorted({min(count, len(order)) for count in (*known, len(order))})
+        return _Curve({count: self._best(model, order[:count], places) for count in counts})
 
-    def _attacked(self, model: nn.Module, rows: Int[Tensor, " m"]) -> Finding:
-        with drawing(), torch.enable_grad():
-            thief = self._thief(model)
-            self._train(thief, rows)
-            return self._found(thief)
+    def _best(self, model: nn.Module, rows: Int[Tensor, " m"], places: Sequence[str]) -> Finding:
+        found = [self.attacker.found(model, rows, place) for place in places]
+        return min(found, key=lambda each: each.price)
 
-    def _train(self, thief: "_Thief", rows: Int[Tensor, " m"]) -> None:
-        """Learn from these samples, and go back to where the samples to choose by cost least."""
-        head = {"params": [*thief.head.parameters()], "lr": _HEAD * self.metric.lr}
-        groups: list[dict[str, Any]] = [{"params": [*thief.encoder.parameters()]}, head]
-        optimizer = Adam(groups, lr=self.metric.lr)
-        kept, least = _state(thief), self._price(thief)
-        for step in range(1, self.metric.steps + 1):
-            some = rows[torch.randperm(len(rows))[: self.metric.batch]].sort().values
-            thief.train()
-            told = self._logits(thief, some)
-            optimizer.zero_grad()
-            F.cross_entropy(told, self.question.z[some].to(told.device)).backward()
-            optimizer.step()
-            if step % _LOOK:
-                continue
-            now = self._price(thief)
-            if now < least:
-                kept, least = _state(thief), now
-        thief.load_state_dict(kept)
+    def _open(self, model: nn.Module, names: Sequence[str]) -> Iterator[str]:
+        """Where an attack can begin: the features, and layers of these names that say else."""
+        task, held = self.attacker.task, self.attacker.held
+        layers = weighted(model, held, task)
+        if not layers or self._gets_through(model, layers, FEATURES):
+            yield FEATURES
+        seen = represent(model, held, task, names) if names else {}
+        for name in names:
+            same = name not in seen or torch.equal(seen[name], seen[FEATURES])
+            if not same and self._gets_through(model, layers, name):
+                yield name
 
-    def _price(self, thief: "_Thief") -> float:
-        """What the samples to choose by still cost, in bits."""
-        told = self._said(thief, self.question.ways[1])
-        return price(lambda _: mixed(told, self.chosen, hedge(told, self.chosen)), self.chosen)
-
-    def _found(self, thief: "_Thief") -> Finding:
-        chosen, scored = (self._said(thief, rows) for rows in self.question.ways[1:])
-        told = mixed(scored, self.scored, hedge(chosen, self.chosen))
-        return Finding("fine-tuning", told, self.scored, self.question.whose, self._price(thief))
-
-    @torch.no_grad()
-    def _said(self, thief: "_Thief", rows: Int[Tensor, " m"]) -> Float[Tensor, "m k"]:
-        """Log2-probabilities of every group."""
-        thief.eval()
-        told = [self._logits(thief, some).double().cpu() for some in rows.split(BATCH)]
-        return torch.cat(told).log_softmax(1) / log(2)
-
-    def _logits(self, thief: "_Thief", rows: Int[Tensor, " m"]) -> Float[Tensor, "m k"]:
-        batch = self.held.take(rows, device_of(thief), self.task)
-        told: Tensor = thief(batch)
-        return told + self.bets[rows].to(told)
-
-    def _thief(self, model: nn.Module) -> "_Thief":
-        encoder = thawed(model)
-        some = self.question.ways[0][:BATCH]
-        with torch.no_grad():
-            batch = self.held.take(some, device_of(model), self.task)
-            features = self.task.answer(encoder.eval(), batch).embedding
-        return _Thief(encoder, self.task, features, self.bets.shape[1])
+    def _gets_through(self, model: nn.Module, layers: Sequence[str], place: str) -> bool:
+        """Whether as deep a layer can learn as in the original."""
+        deep = self.attacker.reached(model, layers, place)
+        return deep is not None and self.deep is not None and deep <= self.deep
 
 
-class _Thief(nn.Module):
-    """A copy of a network, with a new head on its features that names groups."""
-
-    mean: Tensor
-    scale: Tensor
-
-    def __init__(self, encoder: nn.Module, task: Task, seen: Tensor, groups: int) -> None:
-        """Take a copy, and features to scale by; the head knows nothing yet."""
-        super().__init__()
-        self.encoder, self._task = encoder, task
-        self.head = nn.Linear(seen.shape[1], groups).to(seen)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
-        scale = seen.std(0, correction=0)
-        scale = scale.clamp_min(scale.mean().item() / 100)  # what hardly moves must not be blown up
-        scale = scale * len(scale) ** 0.5  # steps of Adam move logits by so much
-        self.register_buffer("mean", seen.mean(0))
-        self.register_buffer("scale", torch.where(scale > 0, scale, 1.0))
-
-    def forward(self, batch: Batch) -> Float[Tensor, "n k"]:
-        """A logit for every group, besides the bets."""
-        features = self._task.answer(self.encoder, batch).embedding
-        told: Tensor = self.head((features - self.mean) / self.scale)
-        return told
+def _worthwhile(
+    attacker: Attacker, model: nn.Module, pairs: Sequence[tuple[str, str]]
+) -> tuple[tuple[str, str], ...]:
+    """The last layer that is as it was, and one of several before that tells a probe most."""
+    if not pairs:
+        return ()
+    few = dict(pairs[-1 - len(pairs) * k // _ASKED] for k in range(_ASKED))
+    seen = represent(model, attacker.held, attacker.task, [*few])
+    costs = {
+        name: probe(attacker.question, seen[name], ("linear",), _ROWS)["linear"].price
+        for name in few
+    }
+    most = min(costs, key=lambda name: costs[name])
+    return tuple(dict.fromkeys([pairs[-1], (most, few[most])]))
 
 
-def _state(thief: _Thief) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in thief.state_dict().items()}
+def _stays(name: str, stays: Kept) -> Measurement:
+    """How much of the way to the features is as it was."""
+    return Measurement(
+        f"layers that say what they said (share), {name}",
+        stays.share,
+        "lower",
+        n=stays.of,
+        note="of the layers with weights before the features; what was known there still is",
+    )
 
 
-def _told(name: str, curves: Mapping[str, _Curve], floor: float) -> Iterator[Measurement]:
+def _told(
+    name: str, curves: Mapping[str, _Curve], where: str, floor: float
+) -> Iterator[Measurement]:
     whole = {which: curve.bits for which, curve in curves.items()}
     whose, exhibit = curves["unlearned"].whose, _exhibit(name, curves)
     apart = interval(whole["unlearned"] - whole["original"], whose)
     note = (
         f"mean over all numbers of labels; {apart.value:+.3f} ({apart.low:+.3f} to "
-        f"{apart.high:+.3f}) against the original"
+        f"{apart.high:+.3f}) against the original{where}"
     )
     found = _one(f"re-attack (bits), {name}", whole, whose, note)
     yield replace(found, exhibit=exhibit)
@@ -229,7 +230,7 @@ def _told(name: str, curves: Mapping[str, _Curve], floor: float) -> Iterator[Mea
         bits = {which: curve.points[count].bits for which, curve in curves.items()}
         called = f"re-attack with {known} labels (bits), {name}"
         yield _one(called, bits, whose, f"{count} labels were known")
-    found = Measurement.attempt(_above_of(name), lambda: _above(name, whole, whose))
+    found = Measurement.attempt(_above_of(name), lambda: _above(name, whole, whose, where))
     yield replace(found, floor=floor)
 
 
@@ -247,12 +248,12 @@ def _one(name: str, bits: Mapping[str, Tensor], whose: Whose, note: str) -> Meas
     )
 
 
-def _above(name: str, bits: Mapping[str, Tensor], whose: Whose) -> Measurement:
+def _above(name: str, bits: Mapping[str, Tensor], whose: Whose, where: str) -> Measurement:
     """How much sooner the attribute is learnt than by who starts from nothing."""
     if "untrained" not in bits:
         raise MissingInput("no way to build an untrained model was given")
     above = {which: each - bits["untrained"] for which, each in bits.items()}
-    return _one(_above_of(name), above, whose, "mean over all numbers of labels")
+    return _one(_above_of(name), above, whose, f"mean over all numbers of labels{where}")
 
 
 def _above_of(name: str) -> str:
