@@ -99,9 +99,7 @@ def test_a_mask_over_one_logit_passes_on_answers_and_is_caught_by_training_it(ma
 
 
 def test_without_a_look_behind_the_answers_a_mask_is_not_called_equivalent(world):
-    outcome = Outcome.of(
-        world.model, masked(world.model), world.split, task=world.problem.task
-    )
+    outcome = Outcome.of(world.model, masked(world.model), world.split, task=world.problem.task)
     verdict = judge(audit(outcome, [Accuracy(), Loss()], references=world.references))
     assert verdict.word == "inconclusive"
     assert "only hidden passes on its answers" in " ".join(verdict.reasons)
