@@ -157,3 +157,16 @@ def test_what_decides_about_an_attribute_is_drawn_with_its_floor(attempt):
     first, *_ = figures(attempt("Leace", 1.0))
     assert "unlearned: 0.020 [" in first.picture
     assert "Floor 0.01" in first.picture
+
+
+def test_a_curve_of_an_attack_is_drawn_twice_where_few_false_alarms_are_seen():
+    fpr = [k / 400 for k in range(401)]
+    columns = {"fpr": fpr, "tpr": [x**0.5 for x in fpr], "model": ["unlearned"] * 401}
+    drawn = draw(Exhibit("curve", "t", columns, x="fpr", y="tpr", by="model")).to_dict()
+    whole, near = drawn["hconcat"]
+    (scale,) = {str(layer["encoding"]["x"].get("scale")) for layer in near["layer"][1:]}
+    assert "'log'" in scale
+    assert "0.0025" in scale
+    coarse = {"fpr": [0.0, 0.25, 1.0], "tpr": [0.0, 0.5, 1.0], "model": ["unlearned"] * 3}
+    assert "hconcat" not in draw(Exhibit("curve", "t", coarse, "fpr", "tpr", "model")).to_dict()
+    assert whole["layer"]

@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from expunge import Classes, Outcome, Request, audit, judge, retrain, split
+from expunge.metrics.accuracy import Accuracy
 from expunge.metrics.attribution import Attribution
+from expunge.metrics.loss import Loss
 from expunge.problems.digits import digits
 from expunge.tiers import suite
 from expunge.unlearning import seeded
@@ -94,6 +96,13 @@ def test_a_mask_over_one_logit_passes_on_answers_and_is_caught_by_training_it(ma
     (reason,) = [r for r in verdict.reasons if "more than chance" in r]
     assert reason.startswith("relearning steps, removed classes")
     assert "mask over logits" in evidence.measurement("AUS").note
+
+
+def test_without_a_look_behind_the_answers_a_mask_is_not_called_equivalent(world):
+    outcome = Outcome.of(world.model, masked(world.model), world.split, task=world.problem.task)
+    verdict = judge(audit(outcome, [Accuracy(), Loss()], references=world.references))
+    assert verdict.word == "inconclusive"
+    assert "only hidden passes on its answers" in " ".join(verdict.reasons)
 
 
 def test_a_mask_does_score_as_well_as_retraining_on_the_summary_that_it_fools(mask):

@@ -52,7 +52,7 @@ def tell_verdict(verdict: Verdict) -> None:
 def tell_all(cases: Sequence[Judged], names: Sequence[str]) -> None:
     """Print several methods on one request as one table, between the original and retraining."""
     first = cases[0][0]
-    chosen = _shared_columns(first)
+    chosen = _few_columns(first)
     say(f"To forget: {asked(first.provenance.targets)}")
     measured = [first.measurement(name) for name in chosen]
     rows = [["original", *[_original(m) for m in measured], "", ""]]
@@ -91,6 +91,13 @@ def _shared_columns(evidence: Evidence) -> list[str]:
     wanted = [*deciding(evidence), *UTILITY]
     taken = {m.name for m in evidence.measurements if m.value is not None}
     return [name for name in wanted if name in taken]
+
+
+def _few_columns(evidence: Evidence) -> list[str]:
+    """What decides, and one accuracy: a table of methods has a row for each, and little room."""
+    shared = _shared_columns(evidence)
+    useful = [name for name in shared if name in UTILITY and name.startswith("test accuracy")]
+    return [name for name in shared if name not in UTILITY] + useful[:1]
 
 
 def _original(m: Measurement) -> str:

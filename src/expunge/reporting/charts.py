@@ -42,7 +42,7 @@ def figures(evidence: Evidence) -> list[Figure]:
     first = [m for m in evidence.measurements if m.name in primary]
     rest = [m for m in evidence.measurements if m.name not in primary]
     with debug_mode(False):  # noqa: FBT003 - altair's own; checking every part takes half the time
-        drawn = [_forest(m, m.comparison) for m in first if m.comparison]
+        drawn = [_forest(m, m.comparison) for m in first if m.comparison and m.target]
         drawn += [_floored(m, m.floor) for m in first if m.floor is not None]
         drawn += [_shown(m.exhibit, m.name) for m in (*first, *rest) if m.exhibit]
         return drawn + _traces(evidence.provenance.traces)

@@ -87,7 +87,7 @@ def _rows(measurements: Iterator[Measurement]) -> tuple[Row, ...]:
 
 
 def _row(m: Measurement, value: float) -> Row:
-    c = m.comparison
+    c = m.comparison if m.target else None  # a rehearsal compares with chance, not with models
     return Row(
         name=m.name,
         meaning=reading(m.name),

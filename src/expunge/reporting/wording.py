@@ -43,6 +43,10 @@ TIERS: dict[Tier, str] = {
 _READINGS = {
     "membership AUC": "How well an attacker tells forgotten samples from unseen ones; "
     "0.5 is guessing. What counts is what retrained models score.",
+    "rehearsal p": "How often coins that nobody used agree as well with what attacks believe of "
+    "canaries that were forgotten. A small one accuses the way of training and unlearning.",
+    "rehearsal epsilon at least": "How much the whole way leaks about a canary, at the very least; "
+    "0 says that nothing was found.",
     "forget accuracy": "Share of the forgotten samples that the model still answers correctly.",
     "retain accuracy": "Share of the training samples that stay that are answered correctly.",
     "test accuracy": "Share of unseen samples that are answered correctly.",
