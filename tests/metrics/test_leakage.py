@@ -350,6 +350,41 @@ def test_an_attribute_that_is_the_same_for_all_says_so():
     assert "is the same for all" in found.note
 
 
+class _Noisy(nn.Module):
+    """Draws at random in every pass, or tells nothing once the test set has been asked about."""
+
+    def __init__(self, *, late):
+        super().__init__()
+        self.body, self.head = net(tilt=1.0)
+        self.late, self.asked = late, 0
+
+    def forward(self, x):
+        self.asked += 1
+        h = self.body(x)
+        told = h[:, 3:4] * (self.asked < 3) if self.late else h[:, 3:4] + torch.randn(len(x), 1)
+        return self.head(torch.cat([h[:, :3], told, h[:, 4:]], 1))
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_a_model_that_says_one_thing_and_then_another_is_not_believed(late):
+    found = measured(trial(net(), _Noisy(late=late)))
+    assert [*found] == [BITS]
+    assert found[BITS].value is None
+    assert "others when it is asked again" in found[BITS].note
+
+
+def test_features_beside_the_way_to_the_answers_are_not_measured_or_are_told():
+    task = Classification(layer="0", attributes=TASK.attributes)
+    beside = nn.Sequential(nn.Linear(5, 5), nn.Linear(5, C))
+
+    class Beside(nn.Sequential):
+        def forward(self, x):
+            return self[1](x) + self[0](x)[:, :C] * (0.2 if self.training else 0.0)
+
+    found = measured(trial(beside, Beside(*beside), task=task))
+    assert "no part in the answers" in found[BITS].note
+
+
 def test_evidence_with_leakage_is_kept_and_read_back():
     found = trial(net(), net(keep=0.0))
     evidence = audit(found.outcome, [Leakage(families=("linear",), layers=())])
