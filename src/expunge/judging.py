@@ -95,7 +95,8 @@ def _of_attributes(evidence: Evidence) -> tuple[tuple[str, str], ...]:
 def judge(evidence: Evidence) -> Verdict:
     """Read the evidence by rules that were fixed beforehand."""
     guarded = [m for m in evidence.measurements if m.name in UTILITY and m.value is not None]
-    lost = [said for m in guarded if (said := _loss_of_use(m))]
+    right = [m for m in guarded if m.goal == "higher"]
+    lost = [said for m in guarded if (said := _loss_of_use(m, alone=not right))]
     word, reasons = _word(evidence)
     if not any(m.comparison or m.original for m in guarded):
         reasons = (*reasons, "whether usefulness was kept cannot be told from what was measured")
@@ -112,6 +113,7 @@ def _word(evidence: Evidence) -> tuple[Word, tuple[str, ...]]:
     for doubts in (
         [*map(_silence, primary), *(each.silence for each in left)],
         [*map(_false_alarm, primary), *(each.false_alarm for each in left)],
+        [*dict.fromkeys(each.unfair for each in left)],
         [*map(_no_power, primary), *(each.no_power for each in left)],
         [*map(_too_wide, primary), *(each.too_wide for each in left)],
     ):
@@ -205,11 +207,14 @@ def _limit(name: str) -> str:
     return next((said for known, said in LIMITS.items() if name.startswith(known)), "")
 
 
-def _loss_of_use(m: Measurement) -> str:
-    """A drop that chance does not explain, and that the margin or the references do not cover."""
+def _loss_of_use(m: Measurement, *, alone: bool) -> str:
+    """A drop that chance does not explain, and that the margin or the references do not cover.
+
+    A loss that stands alone is of a model that is never right or wrong, as a regression is.
+    """
     c, sign = m.comparison, -1 if m.goal == "lower" else 1
     if c is None:
-        return _loss_since_the_original(m)
+        return _loss_since_the_original(m) if alone or m.goal == "higher" else ""
     gain = sorted((sign * c.difference.low, sign * c.difference.high))
     worst = min(sign * score for score in m.target)
     beneath = m.value is not None and sign * m.value < worst - c.margin and gain[1] < 0
@@ -220,9 +225,10 @@ def _loss_of_use(m: Measurement) -> str:
 
 def _loss_since_the_original(m: Measurement) -> str:
     """Without references the original is all there is to compare with."""
-    if m.original is None or m.interval is None or m.value is None or m.goal != "higher":
+    if m.original is None or m.interval is None or m.value is None:
         return ""
-    if m.interval[1] < m.original.low:
+    higher = m.goal == "higher"
+    if m.interval[1] < m.original.low if higher else m.interval[0] > m.original.high:
         return f"{m.name} is {m.value:.3f}, and the original's is {m.original.value:.3f}"
     return ""
 

@@ -36,6 +36,7 @@ from expunge.outcome import Outcome
 from expunge.probing import Finding, Question, Worth, best, probe
 from expunge.representing import FEATURES, LOGITS, Places, between, inputs_of, represent, untrained
 from expunge.reserving import Reserve, reserve, wanted
+from expunge.vetting import vetted
 
 _BEYOND, _IN_ALL = "conditional leakage", "leakage"
 _AT = {FEATURES: "", LOGITS: " in the logits"}
@@ -63,6 +64,7 @@ class Leakage(Metric):
         names = wanted(self.names, outcome.split)
         self._check(outcome.before)
         held = reserve(outcome.split, outcome.task, names, self.subjects)
+        yield from vetted(trial, held)
         try:
             check(outcome.before, held, outcome.task)
             doubts = check(outcome.after, held, outcome.task)
