@@ -26,7 +26,7 @@ import expunge
 from expunge.attacks.threshold import Threshold
 from expunge.catalogue import find
 from expunge.ensembles import References
-from expunge.errors import Diverged
+from expunge.errors import Diverged, ModelDoesNotFit
 from expunge.fitting import Fit
 from expunge.metric import Measurement, Metric, Trial
 from expunge.metrics.accuracy import Accuracy
@@ -176,7 +176,7 @@ def _tried(stage: Stage, cell: Cell, seed: int, row: Row) -> dict[str, Any]:
     """A row that fails says why; the others go on."""
     try:
         return _run(stage, cell, seed, row)
-    except Diverged as why:
+    except (Diverged, ModelDoesNotFit) as why:
         return {"cell": cell.name, "row": row.name, "seed": seed, "failed": why.fact}
 
 

@@ -6,7 +6,8 @@ from torch.utils.data import TensorDataset
 
 from expunge import Classification, Recipe, Request, Samples, split
 from expunge.batching import data_digest
-from expunge.retraining import purge, retrain
+from expunge.retraining import retrain
+from expunge.shelving import purge
 from expunge.storing import read_json
 
 TASK = Classification()

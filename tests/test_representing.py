@@ -89,7 +89,7 @@ def test_features_that_are_not_finite_are_told():
     model = net()
     with torch.no_grad():
         model[0][0].bias[0] = torch.inf
-    with pytest.raises(MissingInput, match="feature layer of held-out samples are not finite"):
+    with pytest.raises(MissingInput, match="not all numbers of the feature layer are finite"):
         represent(model, held(), TASK)
 
 

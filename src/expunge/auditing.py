@@ -3,52 +3,33 @@
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from expunge.attacks.threshold import Threshold
 from expunge.batching import data_digest
-from expunge.ensembles import Reference, References
+from expunge.ensembles import Reference, References, Shadows
 from expunge.errors import MissingInput, ModelDoesNotFit, RequestDoesNotFit
 from expunge.evidence import Evidence, Provenance, Tier, check_names
+from expunge.gathering import Company, Means, gather
 from expunge.metric import Measurement, Metric, Trial
-from expunge.metrics.accuracy import Accuracy
-from expunge.metrics.accuracy_gap import AccuracyGap
-from expunge.metrics.attribution import Attribution
-from expunge.metrics.aus import Aus
-from expunge.metrics.cost import Cost
-from expunge.metrics.divergence import Divergence
-from expunge.metrics.fairness import Fairness
-from expunge.metrics.feature_space import FeatureSpace
-from expunge.metrics.forget_flow import ForgetFlow
-from expunge.metrics.leakage import Leakage
-from expunge.metrics.loss import Loss
-from expunge.metrics.membership import Membership
-from expunge.metrics.probe import Probe
-from expunge.metrics.reattack import Reattack
-from expunge.metrics.selectivity import Selectivity
-from expunge.metrics.weight_distance import WeightDistance
 from expunge.observing import Snapshot, device_of, snapshot
 from expunge.outcome import Outcome
 from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
+from expunge.rehearsal import Rehearsal
 from expunge.request import Attribute, Classes, Samples, Target
-from expunge.retraining import retrain
-from expunge.storing import digest_tensors
-from expunge.unlearning import seeded
+from expunge.scoring import keep_scores
+from expunge.seeding import seeded
+from expunge.storing import digest_tensors, digest_text
+from expunge.tiers import by_shadows, earned, suite
 
-__all__ = ["FEWEST", "REFERENCES", "Evidence", "Provenance", "Tier", "audit", "suite"]
-
-REFERENCES: dict[Tier, int] = {"smoke": 0, "standard": 5, "strict": 20}
-"""How many models a tier retrains."""
-
-FEWEST = 3
-"""References below which an audit is a smoke test: one to try the audit on, two to compare."""
+__all__ = ["Evidence", "Provenance", "Tier", "audit"]
 
 
 def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
@@ -58,6 +39,11 @@ def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
     tier: Tier = "standard",
     recipe: Recipe | None = None,
     references: References | None = None,
+    shadows: Shadows | None = None,
+    repeats: References | None = None,
+    rehearsal: Rehearsal | None = None,
+    cache: str | Path | None = None,
+    scores: str | Path | None = None,
     seed: int = 0,
     progress: Progress = quiet,
 ) -> Evidence:
@@ -69,71 +55,47 @@ def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
         tier: How much to spend: ``smoke`` retrains nothing, ``standard`` five models, ``strict``
             twenty. The evidence names the tier that its references amount to, and
             where nobody left, so that there can be none, the one that was asked for.
-        recipe: How to retrain, if no references are given.
+        recipe: How to train what the tier compares with and was not given; None: nothing is made.
         references: Models that never saw the forget set; `retrain` makes and caches them.
+        shadows: Models of which some forgot each sample and others never saw it; `shadow_of`
+            makes them, for attacks on single samples.
+        repeats: The same unlearning of other originals; `repeat` makes them.
+        rehearsal: What `rehearse` found about the whole pipeline.
+        cache: A folder for models that are made; None: nothing is kept.
+        scores: A file for what every attack says of every single sample; None: nothing is kept. It
+            names samples, and the evidence names none.
         seed: Seeds whatever a metric draws.
         progress: Hears how far the audit is.
     """
     started = time.perf_counter()
+    company = Company(references, shadows, repeats, rehearsal)
+    if recipe is not None:
+        means = Means(recipe, tier, cache=cache)
+        company = gather(outcome, means, company, progress=progress)
     if metrics is None:
-        metrics = suite(outcome.split.targets, None if recipe is None else recipe.build)
-    chosen = tuple(metrics)
-    if references is None and recipe is not None and REFERENCES[tier] and len(outcome.split.forget):
-        references = retrain(
-            outcome.split, recipe, task=outcome.task, seeds=REFERENCES[tier], progress=progress
-        )
+        build = None if recipe is None else recipe.build
+        metrics = suite(outcome.split.targets, build, tier)
+    chosen = (*metrics, *by_shadows(company.shadows))
     features = any(metric.features for metric in chosen)
     measurements: list[Measurement] = []
     with seeded(seed):
-        trial = _trial(outcome, references, features=features, progress=progress)
+        trial = _trial(outcome, company, features=features, progress=progress)
         for done, metric in enumerate(chosen):
             progress("measure", done, len(chosen))
             measurements += _measured(metric, trial)
         progress("measure", len(chosen), len(chosen))
-        provenance = _provenance(outcome, references, tier, started)
+        if scores is not None:
+            keep_scores(scores, trial, chosen)
+        measurements += company.missing
+        measurements += () if rehearsal is None else rehearsal.measurements()
+        provenance = _provenance(outcome, company, chosen, tier, started)
     check_names(measurements)
     requests = tuple(request.id for request in outcome.split.requests)
     return Evidence(requests, tuple(measurements), provenance)
 
 
-def suite(
-    targets: Sequence[Target] = (), build: Callable[[], nn.Module] | None = None
-) -> tuple[Metric, ...]:
-    """What an audit measures unless told otherwise; each says itself where it has no place.
-
-    Args:
-        targets: What was to be forgotten; where these are attributes alone, nobody left whose
-            absence could be measured.
-        build: Makes an untrained model, of which as much about an attribute may come back.
-    """
-    attributes = [target for target in targets if isinstance(target, Attribute)]
-    about = (Leakage(build=build), Reattack(build=build), Fairness(), Selectivity())
-    if attributes and len(attributes) == len(targets):
-        return (*about, Accuracy(), Loss(), Cost())
-    return (*(about if attributes else ()), *_of_data())
-
-
-def _of_data() -> tuple[Metric, ...]:
-    return (
-        Membership(Threshold("loss")),
-        Membership(Threshold("mentropy")),
-        Accuracy(),
-        AccuracyGap(),
-        Aus(),
-        Loss(),
-        Divergence(),
-        Probe(),
-        ForgetFlow(),
-        FeatureSpace(),
-        Attribution(),
-        WeightDistance(),
-        Cost(),
-    )
-
-
-def _trial(
-    outcome: Outcome, references: References | None, *, features: bool, progress: Progress
-) -> Trial:
+def _trial(outcome: Outcome, company: Company, *, features: bool, progress: Progress) -> Trial:
+    references = company.references
     progress("observe", 0, 2)
     before = snapshot(outcome.before, outcome.split, outcome.task, features=features)
     _check_labels(outcome, before)
@@ -143,7 +105,7 @@ def _trial(
     progress("observe", 2, 2)
     if features and references is not None:
         references = References(tuple(_with_features(r, outcome) for r in references.members))
-    return Trial(outcome, before, after, references)
+    return Trial(outcome, before, after, references, company.repeats)
 
 
 def _check_references(references: References | None, seen: Snapshot) -> None:
@@ -187,11 +149,28 @@ def _measured(metric: Metric, trial: Trial) -> Iterator[Measurement]:
         yield Measurement.missing(metric.label, why.fact)
 
 
+def _margins(metrics: Sequence[Metric]) -> dict[str, dict[str, float]]:
+    """What every metric declares that would not matter."""
+    declared = {
+        metric.label: {
+            item.name: float(getattr(metric, item.name))
+            for item in fields(metric)
+            if item.name.endswith(("margin", "floor"))
+        }
+        for metric in metrics
+    }
+    return {name: found for name, found in declared.items() if found}
+
+
 def _provenance(
-    outcome: Outcome, references: References | None, asked: Tier, started: float
+    outcome: Outcome,
+    company: Company,
+    metrics: Sequence[Metric],
+    asked: Tier,
+    started: float,
 ) -> Provenance:
     split, method = outcome.split, outcome.method
-    members = () if references is None else references.members
+    members = () if company.references is None else company.references.members
     parts = {"forget": split.forget, "retain": split.retain, "test": split.test}
     digests = {
         "original": digest_tensors(outcome.before.state_dict()),
@@ -199,11 +178,12 @@ def _provenance(
         "training data": data_digest(split.retain.source),
         "test data": data_digest(split.test.source),
     } | {f"reference {r.seed}": r.digest for r in members}
+    digests |= _digests(company)
     return Provenance(
         kind=split.kind,
         targets=tuple(_public(target) for target in split.targets),
         counts={name: len(part) for name, part in parts.items()},
-        tier=_earned(len(members)) if len(split.forget) else asked,
+        tier=earned(len(members)) if len(split.forget) else asked,
         method="somebody else's" if method is None else method.name,
         settings={} if method is None else method.describe(),
         seed=outcome.seed,
@@ -217,13 +197,39 @@ def _provenance(
         machine=f"{platform.machine()}, {os.cpu_count()} cores, {device_of(outcome.after)}",
         audit_seconds=time.perf_counter() - started,
         audited=datetime.now(UTC).isoformat(timespec="seconds"),
+        margins=_margins(metrics),
+        spent=_spent(company),
     )
 
 
-def _earned(references: int) -> Tier:
-    if references < FEWEST:
-        return "smoke"
-    return "strict" if references >= REFERENCES["strict"] else "standard"
+def _digests(company: Company) -> dict[str, str]:
+    """Of what else the outcome was compared with."""
+    found: dict[str, str] = {}
+    if company.shadows is not None:
+        found["shadow models"] = company.shadows.digest
+    if company.repeats is not None:
+        each = (repeat.digest for repeat in company.repeats.members)
+        found["repeats"] = digest_text(*each)
+    if company.rehearsal is not None:
+        found["pledge of the rehearsal"] = company.rehearsal.pledge.commitment
+    return found
+
+
+def _spent(company: Company) -> dict[str, float]:
+    """Seconds that the models took, whenever they were made."""
+    steps = {
+        "retraining": company.references,
+        "repeating": company.repeats,
+        "training shadow models": company.shadows,
+    }
+    found = {
+        f"{step} ({len(models)} models)": sum((each.seconds for each in models.members), 0.0)
+        for step, models in steps.items()
+        if models is not None and len(models)
+    }
+    if company.rehearsal is not None:
+        found["rehearsing"] = company.rehearsal.seconds
+    return found
 
 
 def _public(target: Target) -> dict[str, Any]:

@@ -13,7 +13,8 @@ ExpungeError
 ├── Diverged            a loss or a weight stopped being finite
 ├── CannotWrite         a file could not be written; nothing half-written remains
 ├── CannotRead          a file is missing, of another kind, or not safe to open
-└── LedgerTampered      the ledger was edited, cut short, or belongs to another project
+├── LedgerTampered      the ledger was edited, cut short, or belongs to another project
+└── WorkerLost          a worker process ended before it had answered
 """
 
 from collections.abc import Iterable
@@ -85,3 +86,7 @@ class CannotRead(ExpungeError):
 
 class LedgerTampered(ExpungeError):
     """The ledger was edited, cut short, or belongs to another project."""
+
+
+class WorkerLost(ExpungeError):
+    """A worker process ended before it had answered."""

@@ -12,6 +12,9 @@ from expunge.storing import check_version
 
 Tier = Literal["smoke", "standard", "strict"]
 
+FEWEST = 3
+"""References below which an audit is a smoke test: one to try the audit on, two to compare."""
+
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
@@ -36,6 +39,9 @@ class Provenance:
     machine: str
     audit_seconds: float
     audited: str = ""  # when, in UTC
+    # what would not matter, declared with every metric before it measured anything
+    margins: dict[str, dict[str, float]] = field(default_factory=dict)
+    spent: dict[str, float] = field(default_factory=dict)  # seconds on what it is compared with
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The default training loop: SGD or AdamW, a schedule, bf16 where it pays, resumable."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -61,9 +61,9 @@ class Fit:
         """Train ``model`` in place and return it in eval mode."""
         part = dataset if isinstance(dataset, Part) else Part.whole(dataset)  # type: ignore[arg-type]
         batches = Batches(part, self.batch, shuffle=True, device=device_of(model))
-        halved = self.precision == "bf16" or (self.precision == "auto" and bf16_pays(model))
+        halved = self.halves(model)
         model = channels_last(model) if halved else model
-        optimizer = self._optimizer(model)
+        optimizer = self.stepping([p for p in model.parameters() if p.requires_grad])
         run = "" if self.checkpoint is None else self._run(model, part)
         first = self._resumed(model, optimizer, run)
         tape = self._tape(model, optimizer, first * len(batches), run)
@@ -86,11 +86,43 @@ class Fit:
             f.name: as_json(getattr(self, f.name)) for f in fields(self) if f.name not in silent
         }
 
+    def halves(self, model: nn.Module) -> bool:
+        """Whether passes of this model are computed in bf16."""
+        return self.precision == "bf16" or (self.precision == "auto" and bf16_pays(model))
+
+    def rate(self, share: float) -> float:
+        """The learning rate after this share of all steps."""
+        match self.schedule:
+            case "cosine":
+                return self.lr * 0.5 * (1 + math.cos(math.pi * share))
+            case "onecycle":
+                return self.lr * (share / 0.25 if share < 0.25 else (1 - share) / 0.75)
+            case "constant":
+                return self.lr
+
+    def stepping(self, learning: Sequence[Tensor]) -> Optimizer:
+        """What takes the steps, for these parameters."""
+        if not learning:
+            raise ModelDoesNotFit(
+                "the model has no parameter that may learn",
+                hint="set requires_grad on the layers that are to be trained.",
+            )
+        fused = all(p.is_floating_point() for p in learning)
+        if self.optimizer == "adamw":
+            return AdamW(learning, lr=self.lr, weight_decay=self.weight_decay, fused=fused)
+        return SGD(
+            learning,
+            lr=self.lr,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            fused=fused,
+        )
+
     def _descend(
         self, model: nn.Module, batch: Batch, optimizer: Optimizer, *, share: float, halved: bool
     ) -> None:
         for group in optimizer.param_groups:
-            group["lr"] = self.lr * _rate(self.schedule, share)
+            group["lr"] = self.rate(share)
         batch = batch if self.augment is None else self.augment(batch)
         with half(model, enabled=halved):
             loss = self.task.loss(model, batch).mean()
@@ -104,24 +136,6 @@ class Fit:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-
-    def _optimizer(self, model: nn.Module) -> Optimizer:
-        learning = [p for p in model.parameters() if p.requires_grad]
-        if not learning:
-            raise ModelDoesNotFit(
-                "the model has no parameter that may learn",
-                hint="set requires_grad on the layers that are to be trained.",
-            )
-        fused = bool(learning) and all(p.is_floating_point() for p in learning)
-        if self.optimizer == "adamw":
-            return AdamW(learning, lr=self.lr, weight_decay=self.weight_decay, fused=fused)
-        return SGD(
-            learning,
-            lr=self.lr,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            fused=fused,
-        )
 
     def _tape(self, model: nn.Module, optimizer: Optimizer, first: int, run: str) -> Tape | None:
         if self.record is None:
@@ -175,13 +189,3 @@ def _watched(tape: Tape | None, batches: Batches) -> Iterator[Iterable[Batch]]:
         return
     with tape:
         yield tape.watch(batches)
-
-
-def _rate(schedule: str, share: float) -> float:
-    match schedule:
-        case "cosine":
-            return 0.5 * (1 + math.cos(math.pi * share))
-        case "onecycle":
-            return share / 0.25 if share < 0.25 else (1 - share) / 0.75
-        case _:
-            return 1.0

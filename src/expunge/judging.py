@@ -6,19 +6,26 @@ model differs from retrained ones by more than chance, and not within the declar
 caught, and a retrained model would not. ``inconclusive``: anything else; the reasons say what
 would have to change. ``degraded`` is said beside the word when usefulness was lost.
 
+Some of what must be known can be known in more than one way: whether a class lies behind the
+answers still, by relearning or by a probe. One that would have caught the original is needed,
+and every one that would have must pass. One that would not have, or that was not taken, neither
+passes nor fails anything, and the reasons say so.
+
 An attribute leaves nobody to retrain without. There ``residual`` is what can be read above a floor
 that was declared, by the whole interval, and ``equivalent`` what lies below it wholly: see
 `expunge.lingering`, whose words are read here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from expunge import reasoning as say
 from expunge.algebra.statistics import holm
-from expunge.auditing import FEWEST, Evidence, Tier
+from expunge.auditing import Evidence, Tier
 from expunge.lingering import LEAKS, RETURNS, Remainder
-from expunge.metric import Comparison, Measurement
+from expunge.metric import Measurement
+from expunge.tiers import SHARPER
 
 Word = Literal["equivalent", "residual", "inconclusive"]
 
@@ -26,18 +33,18 @@ PRIMARY: dict[str, str] = {
     "samples": "membership AUC, threshold (loss)",
     "classes": "test accuracy, removed classes",
 }
-"""What decides about a single request, by what it asks for."""
+"""What decides about a single request first, by what it asks for."""
 
-OF_CLASS = "test accuracy, removed class"
-"""What decides about each of several classes."""
+# SHARPER decides about samples too, where shadow models were made for it.
 
-LIMITS = {
-    OF_CLASS: ("; this rests on answers alone, and a class that is only hidden would pass too"),
-    "membership AUC, threshold (loss)": (
-        "; this rests on one threshold for all samples, and attacks on single samples see more"
-    ),
-}
-"""What a passed measurement cannot show."""
+BEHIND = ("relearning steps, removed classes", "class-probe AUC")
+"""What decides about classes too: a class that is only hidden passes on answers alone."""
+
+REHEARSAL = "rehearsal p"
+"""What can accuse a whole pipeline, where it was rehearsed; it acquits nobody."""
+
+BLIND = "blind baseline AUC"
+"""What tells forgotten samples from unseen ones without any model."""
 
 UTILITY = (
     "retain accuracy",
@@ -49,7 +56,6 @@ UTILITY = (
 """What must not suffer."""
 
 LEVEL = 0.05
-_STRICT_LEVEL = 0.01  # a genuine retrain may be unlucky once in a hundred audits
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,28 +68,77 @@ class Verdict:
     tier: Tier
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What must be known, and the measurements that can tell; any with power serves."""
+
+    asked: tuple[Measurement, ...]
+    blind: Measurement
+
+    def doubts(self, why: Callable[[Measurement], str]) -> list[str]:
+        """What is said of each, where it is said of any."""
+        return [said for m in self.asked if (said := why(m))]
+
+    def confounded(self, m: Measurement) -> str:
+        """Why a membership attack does not decide, if it does not."""
+        return say.confounded(m, self.blind) if m.name.startswith("membership") else ""
+
+    @property
+    def usable(self) -> list[Measurement]:
+        """What was compared with retrained models, and with nothing else besides."""
+        return [m for m in self.asked if not say.silence(m) and not self.confounded(m)]
+
+    @property
+    def telling(self) -> list[Measurement]:
+        """What would have caught the original."""
+        return [m for m in self.usable if not say.no_power(m)]
+
+    @property
+    def silence(self) -> list[str]:
+        """Why nothing can be told, if nothing can."""
+        if self.usable:
+            return []
+        doubts = self.doubts(lambda m: say.silence(m) or self.confounded(m))
+        return [*doubts, *([say.needed(self.asked)] if len(self.asked) > 1 else [])]
+
+    @property
+    def no_power(self) -> list[str]:
+        """Why passing would mean little, if it would."""
+        return [] if self.telling else [say.no_power(m) for m in self.usable]
+
+    @property
+    def answers(self) -> list[str]:
+        """Why nothing is left, and what had no part in saying so."""
+        equal = [say.equal(m, m.comparison) for m in self.telling if m.comparison]
+        aside = [m for m in self.asked if m not in self.telling]
+        words = (say.silence(m) or self.confounded(m) or say.no_power(m) for m in aside)
+        return [*equal, *(f"this had no part in it: {word}" for word in words)]
+
+
 def deciding(evidence: Evidence) -> tuple[str, ...]:
     """The measurements that decide: for every request for samples, every class, every attribute.
 
     Each decides for itself, so that nothing that stayed hides behind something that left.
     """
     lingering = (f"{what}, {name}" for what, name in _of_attributes(evidence))
-    return (*_of_data(evidence), *lingering)
+    rehearsed = [REHEARSAL] if _has(evidence, REHEARSAL) else []
+    of_data = dict.fromkeys(name for names in _of_data(evidence) for name in names)
+    return (*of_data, *rehearsed, *lingering)
 
 
-def _of_data(evidence: Evidence) -> tuple[str, ...]:
+def _of_data(evidence: Evidence) -> Iterator[tuple[str, ...]]:
+    """For every question about samples and classes, the names of what can answer it."""
     targets, ids = evidence.provenance.targets, evidence.request_ids
+    for target, name in zip(targets, (*ids, *("" for _ in targets)), strict=False):
+        if target["kind"] == "samples":
+            whose = f", request {name}" if len(targets) > 1 else ""
+            sharper = f"{SHARPER}{whose}"
+            yield (PRIMARY["samples"] + whose, *([sharper] if _has(evidence, sharper) else []))
     classes = sorted({k for target in targets for k in target.get("labels", ())})
-    named = [
-        PRIMARY["samples"] + (f", request {name}" if len(targets) > 1 else "")
-        for target, name in zip(targets, (*ids, *("" for _ in targets)), strict=False)
-        if target["kind"] == "samples"
-    ]
-    alone = len(classes) == 1
-    return (
-        *named,
-        *((PRIMARY["classes"],) if alone else (f"{OF_CLASS} {k}" for k in classes)),
-    )
+    for label in classes:
+        for names in ((PRIMARY["classes"],), BEHIND):  # the probe tells all that left at once
+            alone = len(classes) == 1
+            yield names if alone else tuple(n.replace("classes", f"class {label}") for n in names)
 
 
 def _of_attributes(evidence: Evidence) -> tuple[tuple[str, str], ...]:
@@ -92,11 +147,15 @@ def _of_attributes(evidence: Evidence) -> tuple[tuple[str, str], ...]:
     return tuple((what, name) for name in names for what in (LEAKS, RETURNS))
 
 
+def _has(evidence: Evidence, name: str) -> bool:
+    return any(m.name == name for m in evidence.measurements)
+
+
 def judge(evidence: Evidence) -> Verdict:
     """Read the evidence by rules that were fixed beforehand."""
     guarded = [m for m in evidence.measurements if m.name in UTILITY and m.value is not None]
     right = [m for m in guarded if m.goal == "higher"]
-    lost = [said for m in guarded if (said := _loss_of_use(m, alone=not right))]
+    lost = [said for m in guarded if (said := say.loss_of_use(m, alone=not right))]
     word, reasons = _word(evidence)
     if not any(m.comparison or m.original for m in guarded):
         reasons = (*reasons, "whether usefulness was kept cannot be told from what was measured")
@@ -105,146 +164,59 @@ def judge(evidence: Evidence) -> Verdict:
 
 def _word(evidence: Evidence) -> tuple[Word, tuple[str, ...]]:
     """Residual first; then all that keeps from an answer; equivalent only where nothing does."""
-    primary = [evidence.measurement(name) for name in _of_data(evidence)]
+    questions = [_question(evidence, names) for names in _of_data(evidence)]
     left = [Remainder.of(evidence, *which) for which in _of_attributes(evidence)]
-    caught = (*_caught(primary), *(each.found for each in left if each.found))
+    rehearsal = evidence.measurement(REHEARSAL)
+    odd = tuple(dict.fromkeys(_odd(questions, evidence)))
+    caught = (*_caught(questions, rehearsal), *(each.found for each in left if each.found))
     if caught:
-        return "residual", caught
+        return "residual", (*caught, *odd)
     for doubts in (
-        [*map(_silence, primary), *(each.silence for each in left)],
-        [*map(_false_alarm, primary), *(each.false_alarm for each in left)],
-        [*dict.fromkeys(each.unfair for each in left)],
-        [*map(_no_power, primary), *(each.no_power for each in left)],
-        [*map(_too_wide, primary), *(each.too_wide for each in left)],
+        [*(q.silence for q in questions), [each.silence for each in left]],
+        [odd],
+        [*(q.doubts(say.false_alarm) for q in questions), [each.false_alarm for each in left]],
+        [[each.unfair for each in left]],
+        [*(q.no_power for q in questions), [each.no_power for each in left]],
+        [*_too_wide(questions), [each.too_wide for each in left]],
     ):
-        said = tuple(doubt for doubt in doubts if doubt)
+        said = tuple(dict.fromkeys(doubt for some in doubts for doubt in some if doubt))
         if said:
             return "inconclusive", said
-    equal = tuple(_equal(m, m.comparison) for m in primary if m.comparison)
-    return "equivalent", (*equal, *(each.gone for each in left))
+    answers = dict.fromkeys(answer for q in questions for answer in q.answers)
+    rehearsed = say.rehearsed(rehearsal)
+    return "equivalent", (*answers, *rehearsed, *(each.gone for each in left))
 
 
-def _caught(primary: Sequence[Measurement]) -> tuple[str, ...]:
+def _question(evidence: Evidence, names: Sequence[str]) -> _Question:
+    whose = names[0].partition(", request ")[1:]
+    own, pooled = (evidence.measurement(name) for name in (BLIND + "".join(whose), BLIND))
+    blind = pooled if own.value is None else own
+    return _Question(tuple(evidence.measurement(name) for name in names), blind)
+
+
+def _caught(questions: Sequence[_Question], rehearsal: Measurement) -> tuple[str, ...]:
     """Differences beyond chance and beyond the margin; a silent measurement counts as p = 1."""
-    adjusted = holm([m.comparison.p if m.comparison else 1.0 for m in primary])
+    sound = {
+        m.name: not q.confounded(m) and not say.false_alarm(m) for q in questions for m in q.asked
+    }
+    asked = {m.name: m for q in questions for m in q.asked}
+    if rehearsal.comparison:
+        asked[REHEARSAL], sound[REHEARSAL] = rehearsal, True
+    heard = [m.comparison if sound[name] else None for name, m in asked.items()]
+    adjusted = holm([c.p if c else 1.0 for c in heard])
     return tuple(
-        _residual(m, m.comparison, p)
-        for m, p in zip(primary, adjusted, strict=True)
-        if m.comparison and p < LEVEL and not m.comparison.inside and not _false_alarm(m)
+        say.residual(m, c, p) if m.target else say.accused(m, p)
+        for m, c, p in zip(asked.values(), heard, adjusted, strict=True)
+        if c and p < LEVEL and not c.inside
     )
 
 
-def _silence(m: Measurement) -> str:
-    if m.value is None:
-        return f"{m.name}: {m.note}"
-    if not m.target:
-        return (
-            f"{m.name} is {m.value:.3f}, but no model was retrained without the forget set, "
-            f"so there is nothing to compare with"
-        )
-    if len(m.target) < FEWEST:
-        return (
-            f"{m.name} is {m.value:.3f}, but too few models were retrained ({len(m.target)}) to "
-            f"show how much retraining varies: retrain at least {FEWEST}"
-        )
-    if m.comparison is None or m.selftest is None:
-        return f"{m.name} is {m.value:.3f}, but {_samples(m.n)} too few to tell chance from memory"
-    return ""
+def _odd(questions: Sequence[_Question], evidence: Evidence) -> Iterator[str]:
+    """References that were trained on what they never saw, by how they answer."""
+    seeds = evidence.provenance.reference_seeds
+    for question in questions:
+        yield from question.doubts(lambda m: say.trained_on_it(m, seeds))
 
 
-def _false_alarm(m: Measurement) -> str:
-    """A retrained model that is told from other retrained models: the audit is not fair."""
-    test = m.selftest
-    if test is None or test.p >= _STRICT_LEVEL or test.inside:
-        return ""
-    return (
-        f"{m.name} tells even a retrained model from the other retrained ones "
-        f"({_span(test)}), so it cannot speak about this one"
-    )
-
-
-def _residual(m: Measurement, c: Comparison, p: float) -> str:
-    return (
-        f"{m.name} is {_apart(c)} the retrained models' ({_span(c)}, {_p(p)} after Holm): "
-        f"more than chance explains"
-    )
-
-
-def _no_power(m: Measurement) -> str:
-    if m.control is None:
-        return f"{m.name} of the original is not known, so its power is not known"
-    if m.control.outside:
-        return ""
-    return (
-        f"{m.name} cannot be relied on here: even the original is not clearly outside the margin "
-        f"of ±{m.control.margin:g} around the retrained models ({_span(m.control)}), "
-        f"so passing it would mean little"
-    )
-
-
-def _too_wide(m: Measurement) -> str:
-    c = m.comparison
-    if c is None or c.inside:
-        return ""
-    cause = {
-        "samples": f"{_samples(m.n)} too few to show equivalence",
-        "models": "the retrained models differ too much among themselves; retrain more of them",
-    }[c.limit]
-    return (
-        f"{m.name} is {_apart(c)} the retrained models', but its interval ({_span(c)}) is not "
-        f"inside the margin of ±{c.margin:g}: {cause}"
-    )
-
-
-def _equal(m: Measurement, c: Comparison) -> str:
-    return (
-        f"{m.name} is {_apart(c)} the retrained models', and its whole interval ({_span(c)}) lies "
-        f"inside the margin of ±{c.margin:g}; the original lies outside{_limit(m.name)}"
-    )
-
-
-def _limit(name: str) -> str:
-    return next((said for known, said in LIMITS.items() if name.startswith(known)), "")
-
-
-def _loss_of_use(m: Measurement, *, alone: bool) -> str:
-    """A drop that chance does not explain, and that the margin or the references do not cover.
-
-    A loss that stands alone is of a model that is never right or wrong, as a regression is.
-    """
-    c, sign = m.comparison, -1 if m.goal == "lower" else 1
-    if c is None:
-        return _loss_since_the_original(m) if alone or m.goal == "higher" else ""
-    gain = sorted((sign * c.difference.low, sign * c.difference.high))
-    worst = min(sign * score for score in m.target)
-    beneath = m.value is not None and sign * m.value < worst - c.margin and gain[1] < 0
-    if gain[1] < -c.margin or beneath:
-        return f"{m.name} is {_apart(c)} the retrained models' ({_span(c)})"
-    return ""
-
-
-def _loss_since_the_original(m: Measurement) -> str:
-    """Without references the original is all there is to compare with."""
-    if m.original is None or m.interval is None or m.value is None:
-        return ""
-    higher = m.goal == "higher"
-    if m.interval[1] < m.original.low if higher else m.interval[0] > m.original.high:
-        return f"{m.name} is {m.value:.3f}, and the original's is {m.original.value:.3f}"
-    return ""
-
-
-def _samples(n: int) -> str:
-    return "one sample is" if n == 1 else f"{n} samples are"
-
-
-def _p(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
-
-
-def _apart(c: Comparison) -> str:
-    value = c.difference.value
-    return f"{abs(value):.3f} {'above' if value >= 0 else 'below'}"
-
-
-def _span(c: Comparison) -> str:
-    return f"95 % interval {c.difference.low:+.3f} to {c.difference.high:+.3f}"
+def _too_wide(questions: Sequence[_Question]) -> Iterator[list[str]]:
+    yield from ([say.too_wide(m) for m in q.telling] for q in questions)

@@ -142,8 +142,8 @@ def _unfair(seen: Measurement, unlike: Measurement) -> str:
     apart = unlike.floor or 0.0
     if (seen.value or 0.0) > (seen.floor or 0.0):
         return (
-            f"{seen.value:.0%} of the held-out samples are training samples too, so that nobody can "
-            f"say what the model makes of others"
+            f"{seen.value:.0%} of the held-out samples are training samples too, so that nobody "
+            f"can say what the model makes of others"
         )
     if unlike.value is not None and (low > apart or high < -apart):
         return (

@@ -5,15 +5,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, TypeVar
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expunge.algebra.differences import Difference, Limit
-from expunge.algebra.statistics import Interval
+from expunge.algebra.differences import Difference, Limit, mean_difference
+from expunge.algebra.statistics import Interval, mean_interval
 from expunge.ensembles import References
 from expunge.errors import MissingInput
 from expunge.observing import Observation, Snapshot
 from expunge.outcome import Outcome
+from expunge.request import Samples
 from expunge.tasks import Kind
 from expunge.tasks.task import Answer
 
@@ -110,6 +112,8 @@ class Trial:
     before: Snapshot
     after: Snapshot
     references: References | None = None  # None: nobody retrained
+    repeats: References | None = None
+    """The same unlearning, of originals trained with other seeds; None: nobody repeated it."""
 
     @property
     def reference(self) -> Snapshot:
@@ -126,6 +130,16 @@ class Trial:
             )
         return self.references
 
+    @property
+    def repeated(self) -> References:
+        """All models that were unlearned in the same way, or MissingInput."""
+        if self.repeats is None or len(self.repeats) == 0:
+            raise MissingInput(
+                "nobody repeated the unlearning",
+                hint="pass repeats=expunge.repeating.repeat(outcome, recipe).",
+            )
+        return self.repeats
+
     def targets(self, score: Callable[[Snapshot], float]) -> tuple[float, ...]:
         """What each reference scores; nothing where there are none."""
         return tuple(score(snapshot) for snapshot in self.snapshots)
@@ -139,18 +153,22 @@ class Trial:
 
     def about(self, ids: Int[Tensor, " n"]) -> "Trial":
         """The same trial with only these samples as the forget set."""
-        references = self.references and References(
-            tuple(
-                replace(member, snapshot=member.snapshot.about(ids))
-                for member in self.references.members
-            )
-        )
         return replace(
             self,
             before=self.before.about(ids),
             after=self.after.about(ids),
-            references=references,
+            references=self.references and self.references.about(ids),
+            repeats=self.repeats and self.repeats.about(ids),
         )
+
+    def requested(self) -> Iterator[tuple[str, "Trial"]]:
+        """The trial as a whole, and of several requests for samples each by itself, by its name."""
+        yield "", self
+        requests = self.outcome.split.requests
+        for request in requests if len(requests) > 1 else ():
+            if isinstance(request.target, Samples):  # each decides: none may hide behind another
+                about = self.about(torch.tensor([*request.target.indices]))
+                yield f", request {request.id}", about
 
     def contrasts(
         self,
@@ -167,6 +185,41 @@ class Trial:
             Comparison.of(difference(read(self.before), theirs), margin),
             Comparison.of(difference(theirs[-1], theirs[:-1]), margin),
         )
+
+    def averaged(
+        self, name: str, goal: Goal, read: Callable[[Snapshot], Tensor], margin: float
+    ) -> Measurement:
+        """The mean of one number a sample, beside the original's and the references'.
+
+        What is read must be of the same samples in every snapshot, and in their order.
+        """
+        values, before = read(self.after), read(self.before)
+        several, found = len(values) > 1, mean_interval(values)
+        comparison, control, selftest = self.contrasts(read, mean_difference, margin)
+        return Measurement(
+            name,
+            found.value,
+            goal,
+            (found.low, found.high) if several else None,
+            n=len(values),
+            original=mean_interval(before) if several else None,
+            target=self.targets(lambda seen: read(seen).mean().item()),
+            comparison=comparison,
+            control=control,
+            selftest=selftest,
+        )
+
+    def beside_mean(
+        self, read: Callable[[Snapshot], Tensor], apart: Callable[[Tensor, Tensor], float]
+    ) -> tuple[float, float, tuple[float, ...]]:
+        """How far the model and the original are from the references' mean, and each from the rest.
+
+        A single reference has no others to be compared with.
+        """
+        theirs = torch.stack([read(seen) for seen in self.compared.snapshots])
+        usual, others = theirs.mean(0), len(theirs) - 1
+        among = tuple(apart(own, (theirs.sum(0) - own) / others) for own in theirs if others)
+        return apart(read(self.after), usual), apart(read(self.before), usual), among
 
     @property
     def snapshots(self) -> tuple[Snapshot, ...]:

@@ -12,7 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from expunge.algebra.noise import analytic_sigma, heuristic_sigma, newton_shift, secret_normal
+from expunge.algebra.gaussian import analytic_sigma
+from expunge.algebra.noise import heuristic_sigma, newton_shift, secret_normal
 from expunge.algebra.parameters import Block
 from expunge.method import Report
 

@@ -87,6 +87,11 @@ class Observation:
         own = logits.gather(1, self.labels[:, None]).squeeze(1)
         return own - logits.scatter(1, self.labels[:, None], -torch.inf).logsumexp(1)
 
+    @property
+    def ordered(self) -> "Observation":
+        """The same in the order of the ids, so that models can be compared sample by sample."""
+        return self.only(self.ids.argsort())
+
     def only(self, chosen: Shaped[Tensor, " m"]) -> "Observation":
         """The same for some of the samples: a mask, or positions."""
         return Observation(

@@ -9,7 +9,6 @@ widened.
 """
 
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from math import log
@@ -25,7 +24,7 @@ from expunge.algebra.guessing import Asked, hedge, mixed, price
 from expunge.errors import MissingInput
 from expunge.observing import BATCH, device_of
 from expunge.probing import Finding, Question
-from expunge.representing import FEATURES, drawing, rows_of, watched
+from expunge.representing import FEATURES, drawing, rows_of, thawed, watched
 from expunge.reserving import Reserve
 from expunge.tasks import Batch, Task
 from expunge.tasks.reading import mapped
@@ -134,12 +133,7 @@ class Attacker:
         return self.task.with_inputs(batch, wide) if narrow else batch
 
     def _thief(self, model: nn.Module, place: str) -> "_Thief":
-        try:
-            encoder = deepcopy(model)
-        except (RuntimeError, TypeError) as why:
-            raise MissingInput(f"the model cannot be copied: {why}") from why
-        for parameter in encoder.parameters():
-            parameter.requires_grad_(parameter.is_floating_point())
+        encoder = thawed(model)
         _widen(encoder)
         batch = self._batch(encoder, self.question.ways[0][:BATCH])
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Read models at held-out samples: their features, their logits, and layers by name.
+"""Read models at some samples: their features, their logits, and layers by name.
 
 All places are read in one pass. Maps of many channels become means over squares, and sequences
 means over their length, until few numbers are left.
@@ -6,18 +6,21 @@ means over their length, until few numbers are left.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
 from functools import partial
 from math import isqrt
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from expunge.batching import Batches
 from expunge.errors import BatchUnreadable, MissingInput
-from expunge.observing import device_of, evaluating
-from expunge.reserving import Reserve
+from expunge.observing import BATCH, device_of, evaluating
+from expunge.splitting import Part
 from expunge.tasks import Batch, Task
 
 FEATURES, LOGITS = "feature layer", "the logits"
@@ -26,12 +29,45 @@ FEATURES, LOGITS = "feature layer", "the logits"
 Places = Mapping[str, Float[Tensor, "n _"]]
 """What a model makes of every sample, by the place where it was read."""
 
+_CPU = torch.device("cpu")
 _FEW = 4  # samples that show which layers a model uses
 _NUMBERS = 2048  # of a map or a sequence, at most
 
 
+@runtime_checkable
+class Readable(Protocol):
+    """Samples that can be read in order, and some of them at once."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, device: torch.device = ...) -> Iterator[Batch]:
+        """All samples, in order."""
+
+    def take(self, rows: Int[Tensor, " _"], device: torch.device, task: Task) -> Batch:
+        """Some samples in one batch."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """Samples of one part, in its order."""
+
+    part: Part
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def batches(self, device: torch.device = _CPU) -> Iterator[Batch]:
+        """All samples, in order."""
+        yield from Batches(self.part, BATCH, device=device)
+
+    def take(self, rows: Int[Tensor, " _"], device: torch.device, task: Task) -> Batch:
+        """Some samples in one batch."""
+        del task
+        return Batches(self.part, device=device).take(self.part.indices[rows])
+
+
 def represent(
-    model: nn.Module, reserve: Reserve, task: Task, layers: Sequence[str] = ()
+    model: nn.Module, reserve: Readable, task: Task, layers: Sequence[str] = ()
 ) -> dict[str, Tensor]:
     """What a model makes of every sample: its features, its logits, and the layers that it uses."""
     seen: list[dict[str, Tensor]] = []
@@ -45,7 +81,7 @@ def represent(
 
 
 def between(
-    models: Sequence[nn.Module], reserve: Reserve, task: Task, most: int
+    models: Sequence[nn.Module], reserve: Readable, task: Task, most: int
 ) -> tuple[str, ...]:
     """Layers with weights that all models use, by name: at most so many, from the inputs on."""
     some = torch.arange(min(len(reserve), _FEW))
@@ -55,7 +91,7 @@ def between(
     return tuple(shared[len(shared) * k // count] for k in range(count))
 
 
-def inputs_of(reserve: Reserve, task: Task) -> Float[Tensor, "n d"]:
+def inputs_of(reserve: Readable, task: Task) -> Float[Tensor, "n d"]:
     """What every model reads, as rows of numbers."""
     found = []
     for batch in reserve.batches():
@@ -66,14 +102,27 @@ def inputs_of(reserve: Reserve, task: Task) -> Float[Tensor, "n d"]:
     return _whole(found, "inputs")
 
 
-def untrained(build: Callable[[], nn.Module] | None, device: torch.device) -> nn.Module:
-    """A fresh model; always the same, and no draw of it disturbs any other."""
+def untrained(
+    build: Callable[[], nn.Module] | None, device: torch.device, seed: int = 0
+) -> nn.Module:
+    """A fresh model; by one seed always the same, and no draw of it disturbs any other."""
     if build is None:
         raise MissingInput(
             "no way to build an untrained model was given", hint="pass build=recipe.build."
         )
-    with drawing():
+    with drawing(seed):
         return build().to(device)
+
+
+def thawed(model: nn.Module) -> nn.Module:
+    """A copy, of which every weight may learn: whoever holds it need not heed what was frozen."""
+    try:
+        copy = deepcopy(model)
+    except (RuntimeError, TypeError) as why:
+        raise MissingInput(f"the model cannot be copied: {why}") from why
+    for parameter in copy.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    return copy
 
 
 @contextmanager
@@ -137,4 +186,4 @@ def _whole(rows: Sequence[Tensor], name: str) -> Float[Tensor, "n _"]:
     found = torch.cat([*rows])
     if found.isfinite().all():
         return found
-    raise MissingInput(f"the {name} of held-out samples are not finite")
+    raise MissingInput(f"not all numbers of the {name} are finite")

@@ -142,8 +142,8 @@ def groups_of(part: Part, task: Task, name: str) -> Groups:
 def grouped(values: Shaped[Tensor, " n"]) -> Groups:
     """Numbered groups: whole numbers as they are, others cut where a quarter of all lies below.
 
-    Where nearly all are the same number, as of a yes and no that was read as numbers, the cuts would
-    all fall upon it: then the others are a group.
+    Where nearly all are the same number, as of a yes and no that was read as numbers, the cuts
+    would all fall upon it: then the others are a group.
     """
     seen, of = known(values), torch.full((len(values),), -1)
     if not values.is_floating_point():

@@ -21,15 +21,17 @@ from expunge.ensembles import Reference, References
 from expunge.erasing import restored
 from expunge.errors import MissingInput
 from expunge.fitting import Fit
+from expunge.imagining import imagined, shadowed
 from expunge.method import Case, Method
 from expunge.metric import Measurement, Metric, Trial
 from expunge.observing import Observation, Snapshot, observe, snapshot
 from expunge.outcome import Outcome
 from expunge.request import Attribute, Classes, Request, Samples, Target
+from expunge.seeding import seeded
 from expunge.splitting import Split, split
 from expunge.storing import load_tensors
 from expunge.tasks import Batch, Classification, Task
-from expunge.unlearning import seeded, unlearn
+from expunge.unlearning import unlearn
 
 _PARTS = slice(120), slice(120, None)  # to train on, and to test with
 
@@ -88,25 +90,33 @@ def check_metric(metric: Metric) -> None:
     for target in (Samples((1, 2, 3, 5, 8)), Classes((1,))):
         problem = toy(target)
         first, second = _retrained(problem, 1), _retrained(problem, 2)
-        both = References((first, second))
-        trial = _trial(problem, problem.model, both)
+        both, turned = References((first, second)), References((second, first))
+        trial = replace(_trial(problem, problem.model, both), repeats=turned)
         _check_numbers(metric, trial)
         _check_order(metric, trial)
         _check_match(metric, _trial(problem, first.load(), References((first,))))
         _check_absence(metric, _trial(problem, problem.model, None))
 
 
-def check_attack(attack: Attack) -> None:
-    """Raise AssertionError unless ``attack`` keeps every promise that an attack makes."""
-    blind = attack.score(_imagined(memory=0.0))
+def check_attack(attack: Attack | type[Attack]) -> None:
+    """Raise AssertionError unless ``attack`` keeps every promise that an attack makes.
+
+    A class is tried with its own ``example``, which is given shadow models; an instance as it is.
+    """
+    blind = _attacking(attack, 0.0).score(imagined(memory=0.0))
     found = auc(blind.member, blind.nonmember)
     assert found.low <= 0.5 <= found.high, f"members are told from their equals: AUC {found}"
-    seeing = attack.score(_imagined(memory=12.0))
+    able = _attacking(attack, 12.0)
+    seeing = able.score(imagined(memory=12.0))
     value = auc(seeing.member, seeing.nonmember).value
     assert value >= 0.9, f"a model that knows its members by heart is not caught: AUC {value:.3f}"
     assert seeing.member.dtype == torch.double, "scores are not in double precision"
-    again = attack.score(_imagined(memory=12.0))
+    again = able.score(imagined(memory=12.0))
     assert torch.equal(seeing.member, again.member), "the same snapshot gives other scores"
+    mixed = able.score(_mixed(imagined(memory=12.0)))
+    for one, other in ((seeing.member, mixed.member), (seeing.nonmember, mixed.nonmember)):
+        same = torch.allclose(one.sort().values, other.sort().values)
+        assert same, "scores depend on the order of samples"
 
 
 def _check_on(method: Method | type[Method], problem: Toy) -> None:
@@ -174,12 +184,15 @@ def _check_order(metric: Metric, trial: Trial) -> None:
         trial,
         before=_mixed(trial.before),
         after=_mixed(trial.after),
-        references=References(
-            tuple(replace(r, snapshot=_mixed(r.snapshot)) for r in trial.compared.members)
-        ),
+        references=_all_mixed(trial.compared),
+        repeats=_all_mixed(trial.repeated),
     )
     for one, other in zip(_asked(metric, trial), _asked(metric, mixed), strict=True):
         assert _close(one.value, other.value), f"{one.name} depends on the order of samples"
+
+
+def _all_mixed(models: References) -> References:
+    return References(tuple(replace(r, snapshot=_mixed(r.snapshot)) for r in models.members))
 
 
 def _check_match(metric: Metric, trial: Trial) -> None:
@@ -222,17 +235,8 @@ def _retrained(problem: Toy, seed: int) -> Reference:
     return Reference(lambda: model, seen, seed, 2.0, str(seed))
 
 
-def _imagined(memory: float) -> Snapshot:
-    """Answers of a model that adds ``memory`` to the right logit of its members."""
-    generator = torch.Generator().manual_seed(1)
-
-    def part(size: int, bonus: float) -> Observation:
-        labels = torch.randint(0, 3, (size,), generator=generator)
-        logits = torch.randn(size, 3, generator=generator)
-        logits[torch.arange(size), labels] += 1 + bonus
-        return Observation(torch.arange(size), logits, labels)
-
-    return Snapshot(part(70, memory), part(110, memory), part(300, 0.0))
+def _attacking(attack: Attack | type[Attack], memory: float) -> Attack:
+    return attack if isinstance(attack, Attack) else attack.example(shadowed(memory))
 
 
 def _mixed(seen: Snapshot) -> Snapshot:

@@ -1,4 +1,4 @@
-"""The same inputs twice: which samples of one set stand in another, by a digest of what models read."""
+"""The same inputs twice: which samples of one set stand in another, by digests of inputs."""
 
 from collections import Counter
 from collections.abc import Iterator

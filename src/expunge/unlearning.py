@@ -1,14 +1,10 @@
 """Run a method safely: check, copy, seed, time, and look at what came back."""
 
-import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import fields
 from math import isfinite
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,8 +16,11 @@ from expunge.outcome import Outcome
 from expunge.precision import bf16_pays, channels_last, half
 from expunge.progress import Progress, quiet
 from expunge.request import Attribute
+from expunge.seeding import seeded
 from expunge.splitting import Part, Split
 from expunge.tasks import Task
+
+__all__ = ["seeded", "unlearn", "warm"]
 
 
 def unlearn(
@@ -51,22 +50,6 @@ def unlearn(
     return Outcome(
         model, after, split, task, method, seed, seconds, tuple(report.notes), report.traces
     )
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed torch, numpy and Python for a while; give all three back as they were."""
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - users' code draws from it
-    with torch.random.fork_rng(devices=[*devices]):
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002 - users' code draws from it
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(legacy)  # noqa: NPY002 - users' code draws from it
 
 
 def warm() -> None:

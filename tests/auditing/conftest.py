@@ -7,10 +7,11 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from expunge import Fit, Recipe, Request, Samples, auditing, split
+from expunge import Fit, Recipe, Request, Samples, split, tiers
 from expunge.auditing import audit
 from expunge.methods.finetune import Finetune
 from expunge.metrics.attribution import Attribution
+from expunge.metrics.relearning import Relearning
 from expunge.retraining import retrain
 from expunge.tasks import Classification, MultiLabel, Regression
 from expunge.unlearning import seeded, unlearn
@@ -59,12 +60,13 @@ class Case:
 
 
 def lighten(patch):
-    patch.setattr(auditing, "Attribution", partial(Attribution, steps=2))
+    patch.setattr(tiers, "Attribution", partial(Attribution, steps=2))
+    patch.setattr(tiers, "Relearning", partial(Relearning, steps=4, runs=2))
 
 
 @pytest.fixture(autouse=True)
 def _light(monkeypatch):
-    """Attributions that are quick: what they find is tested elsewhere."""
+    """Attributions and lessons that are quick: what they find is tested elsewhere."""
     lighten(monkeypatch)
 
 

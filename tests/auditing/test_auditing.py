@@ -7,19 +7,23 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from expunge import Attribute, Classes, Fit, Outcome, Recipe, Request, Samples, split
+from expunge import Attribute, Classes, Evidence, Fit, Outcome, Recipe, Request, Samples, split
 from expunge.attacks.threshold import Threshold
-from expunge.auditing import audit, suite
+from expunge.auditing import audit
 from expunge.ensembles import References
 from expunge.errors import BadSetting, MissingInput, ModelDoesNotFit, RequestDoesNotFit
 from expunge.judging import judge
+from expunge.methods.finetune import Finetune
 from expunge.metric import Measurement, Metric
 from expunge.metrics.accuracy import Accuracy
 from expunge.metrics.accuracy_gap import AccuracyGap
 from expunge.metrics.aus import Aus
 from expunge.metrics.membership import Membership
+from expunge.rehearsing import rehearse
 from expunge.retraining import retrain
+from expunge.shadowing import shadow_of
 from expunge.tasks import MultiLabel
+from expunge.tiers import SHARPER, suite
 from expunge.unlearning import seeded
 
 
@@ -64,16 +68,54 @@ def test_without_references_nothing_is_compared(case):
         assert "no reference model was given" in found.measurement(name).note
 
 
-def test_the_tier_smoke_retrains_nothing_and_strict_more_than_standard(case, monkeypatch):
+@pytest.mark.parametrize(
+    ("tier", "made"),
+    [
+        ("smoke", []),
+        ("standard", [("references", 5), ("shadows", 16)]),
+        ("strict", [("references", 20), ("shadows", 64), ("repeats", 32)]),
+    ],
+)
+def test_a_tier_makes_what_it_compares_with_and_was_not_given(case, tier, made, monkeypatch):
     asked = []
 
-    def never(_split, _recipe, *, seeds, **_):
-        asked.append(seeds)
+    def never(what, number):
+        return lambda *_, **given: asked.append((what, given[number]))
 
-    monkeypatch.setattr("expunge.auditing.retrain", never)
-    for tier in ("smoke", "standard", "strict"):
-        audit(case.outcome, [], tier=tier, recipe=case.recipe)
-    assert asked == [5, 20]
+    def refuse(*_, count, **__):
+        asked.append(("shadows", count))
+        raise MissingInput("nobody comes and goes")
+
+    monkeypatch.setattr("expunge.gathering.retrain", never("references", "seeds"))
+    monkeypatch.setattr("expunge.gathering.shadow_of", refuse)
+    monkeypatch.setattr("expunge.gathering.repeat", never("repeats", "seeds"))
+    audit(case.outcome, [], tier=tier, recipe=case.recipe)
+    assert asked == made
+
+
+def test_no_shadow_models_are_made_for_a_model_of_somebody_else_and_the_evidence_says_why(case):
+    outcome = Outcome.of(case.model, case.outcome.after, case.split, task=case.task)
+    found = audit(outcome, [], recipe=case.recipe, references=case.references)
+    assert "did not say how" in found.measurement(SHARPER).note
+
+
+def test_shadow_models_attack_single_samples_and_are_told_in_the_provenance(case):
+    shadows = shadow_of(case.outcome, case.recipe, count=4)
+    found = audit(case.outcome, [], references=case.references, shadows=shadows)
+    assert found.measurement(SHARPER).comparison is not None
+    assert found.provenance.digests["shadow models"] == shadows.digest
+    assert "training shadow models (4 models)" in found.provenance.spent
+
+
+def test_a_rehearsal_is_part_of_the_evidence(case):
+    data = case.split.retain.source
+    rehearsal = rehearse(case.recipe, data, Finetune(epochs=1), task=case.task, canaries=12)
+    found = audit(case.outcome, [], references=case.references, rehearsal=rehearsal)
+    assert found.measurement("rehearsal p").value == rehearsal.p
+    assert found.measurement("rehearsal epsilon at least").n == rehearsal.made
+    commitment = found.provenance.digests["pledge of the rehearsal"]
+    assert commitment == rehearsal.pledge.commitment
+    assert Evidence.from_json(found.to_json()).digest == found.digest
 
 
 @pytest.mark.parametrize(
@@ -102,8 +144,10 @@ def test_labels_that_the_split_and_the_task_read_differently_are_noticed(case):
 
 
 def test_given_references_are_used_and_the_recipe_is_not(case, monkeypatch):
-    monkeypatch.setattr("expunge.auditing.retrain", None)
-    found = case.evidence([Membership(Threshold())], recipe=case.recipe)
+    for name in ("retrain", "shadow_of"):
+        monkeypatch.setattr(f"expunge.gathering.{name}", None)
+    shadows = shadow_of(case.outcome, case.recipe, count=2)
+    found = case.evidence([Membership(Threshold())], recipe=case.recipe, shadows=shadows)
     assert found.provenance.reference_seeds == (0, 1, 2)
 
 

@@ -84,6 +84,8 @@ def test_provenance_tells_what_is_needed_to_repeat_it(evidence):
     assert found.settings == Finetune(epochs=1).describe()
     assert (found.kind, found.seed, found.reference_seeds) == ("samples", 0, (0, 1, 2))
     assert found.counts == {"forget": 6, "retain": 54, "test": 37}
+    assert found.margins["membership AUC, threshold (loss)"] == {"margin": 0.05}
+    assert found.margins["accuracy"] == {"margin": 0.05, "utility_margin": 0.01}
     assert {"expunge", "torch", "numpy", "scipy", "python"} <= found.versions.keys()
     assert {"original", "unlearned", "reference 0", "reference 2"} <= found.digests.keys()
 

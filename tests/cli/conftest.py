@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from expunge import auditing
+from expunge import tiers
 from expunge.__main__ import main
 from expunge.metrics.attribution import Attribution
+from expunge.metrics.relearning import Relearning
 from expunge.storing import save_tensors
 
 DATA = """
@@ -92,12 +93,13 @@ def trained(tmp_path_factory):
 
 
 def lighten(patch):
-    patch.setattr(auditing, "Attribution", partial(Attribution, steps=2))
+    patch.setattr(tiers, "Attribution", partial(Attribution, steps=2))
+    patch.setattr(tiers, "Relearning", partial(Relearning, steps=4, runs=2))
 
 
 @pytest.fixture(autouse=True)
 def _light(monkeypatch):
-    """Attributions that are quick: what they find is tested elsewhere."""
+    """Attributions and lessons that are quick: what they find is tested elsewhere."""
     lighten(monkeypatch)
 
 

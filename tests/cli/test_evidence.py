@@ -138,10 +138,13 @@ def test_a_ledger_that_is_not_there_is_told_and_not_made(expunge, project):
 
 def test_purge_removes_what_names_the_samples_and_keeps_the_evidence(expunge, ran, project):
     answers = [*project.glob("cache/*/*.answers.safetensors")]
-    kept = {p: p.read_bytes() for p in ran.iterdir() if p.name != "request.json"}
+    names = {"request.json", "scores.safetensors"}
+    kept = {p: p.read_bytes() for p in ran.iterdir() if p.name not in names}
+    assert (ran / "scores.safetensors").exists()
     ended = expunge("purge", "r1", "--json")
-    assert len(ended.body["removed"]) == len(answers) == 2
-    assert not any(path.exists() for path in answers)
+    assert len(ended.body["removed"]) == 3
+    assert len(answers) == 2
+    assert not any(path.exists() for path in (*answers, ran / "scores.safetensors"))
     assert len([*project.glob("cache/*/reference-?.safetensors")]) == 2
     body = read_json(ran / "request.json", "request")
     assert body["positions"] == []
@@ -160,6 +163,7 @@ def test_purge_takes_the_samples_out_of_other_requests_too(expunge, project):
         expunge(*run, "--set", "epochs=1", "--tier", "smoke")
     ended = expunge("purge", "a", "--json")
     assert len(ended.body["rewritten"]) == 2
+    assert not [*project.glob("runs/*/scores.safetensors")]
     other = json.loads((project / "runs/b/request.json").read_text())
     assert other["positions"] == [15]
     assert "indices" not in other["target"]

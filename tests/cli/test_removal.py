@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from expunge import auditing
+from expunge import tiers
 from expunge.algebra.families import FAMILIES, neighbours
 from expunge.auditing import Evidence
 from expunge.cli import demo
@@ -25,8 +25,8 @@ def _few_probes(monkeypatch):
     """Probes that are quick: what they find is tested elsewhere."""
     monkeypatch.setattr("expunge.probing.FAMILIES", dict.fromkeys(FAMILIES, neighbours))
     monkeypatch.setattr("expunge.metrics.leakage._ON_THE_WAY", 1)
-    monkeypatch.setattr(auditing, "Leakage", partial(Leakage, families=("linear", "k-NN")))
-    monkeypatch.setattr(auditing, "Reattack", partial(Reattack, labels=(16,), steps=10))
+    monkeypatch.setattr(tiers, "Leakage", partial(Leakage, families=("linear", "k-NN")))
+    monkeypatch.setattr(tiers, "Reattack", partial(Reattack, labels=(16,), steps=10))
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ pytestmark = pytest.mark.usefixtures("project")
 
 RUN = ("run", "--method", "finetune", "--classes", "2", "--set", "epochs=1")
 RETRAIN = ("run", "--method", "retrain", "--classes", "2")
-FILES = {"request.json", "model.safetensors", "evidence.json", "verdict.json", "report.html"}
+FILES = {"request.json", "model.safetensors", "evidence.json", "scores.safetensors",
+         "verdict.json", "report.html"}  # fmt: skip
 
 
 def left(folder):

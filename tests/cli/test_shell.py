@@ -14,7 +14,7 @@ COMMANDS = sorted(get_command(app).commands)
 
 def test_these_are_the_commands():
     evidence, parts = ["audit", "ledger", "report"], ["attacks", "methods", "metrics"]
-    others = ["compare", "demo", "doctor", "init", "purge", "run"]
+    others = ["compare", "demo", "doctor", "init", "purge", "run", "selftest"]
     assert sorted([*evidence, *parts, *others]) == COMMANDS
 
 

@@ -10,6 +10,7 @@ from expunge.metric import Measurement
 
 AUC = "membership AUC, threshold (loss)"
 GONE = "test accuracy, removed classes"
+BEHIND = "relearning steps, removed classes"
 AUC_OF_ONE = f"{AUC}, request r1"  # where another request stands beside it
 
 
@@ -30,15 +31,36 @@ def test_every_request_decides_for_itself(stayed, word, measured, judged):
     assert judged(pooled, gone, kinds=("samples", "samples")).word == "inconclusive"
 
 
-def test_every_removed_class_decides_for_itself(measured, made_by):
+@pytest.mark.parametrize(
+    "which", ["test accuracy, removed class", "relearning steps, removed class"]
+)
+def test_every_removed_class_decides_for_itself(which, measured, made_by):
     both = {"kind": "classes", "labels": [1, 2]}
     made = replace(made_by(("classes",)), targets=(both,))
     pooled, useful = measured(GONE), measured("retain accuracy", goal="higher")
-    each = [
-        measured(f"test accuracy, removed class {k}", ends) for k, ends in ((1, "same"), (2, "far"))
-    ]
-    assert judge(Evidence(("r1",), (pooled, *each, useful), made)).word == "residual"
-    assert judge(Evidence(("r1",), (pooled, useful), made)).word == "inconclusive"
+
+    def word(first, second, *more):
+        names = ("test accuracy, removed class", "relearning steps, removed class")
+        each = [
+            measured(f"{name} {k}", ends if name == which else "same")
+            for name in names
+            for k, ends in ((1, first), (2, second))
+            if ends
+        ]
+        return judge(Evidence(("r1",), (pooled, *each, useful, *more), made)).word
+
+    assert word("same", "same") == "equivalent"
+    assert word("same", "far") == "residual"
+    assert word("same", None) == "inconclusive"
+
+
+def test_one_probe_may_witness_for_all_removed_classes(measured, made_by):
+    both = {"kind": "classes", "labels": [1, 2]}
+    made = replace(made_by(("classes",)), targets=(both,))
+    each = [measured(f"test accuracy, removed class {k}") for k in (1, 2)]
+    found = judge(Evidence(("r1",), (*each, measured("class-probe AUC")), made))
+    assert found.word == "equivalent"
+    assert sum(reason.startswith("class-probe AUC") for reason in found.reasons) == 1
 
 
 def test_holm_makes_two_near_misses_of_a_mixed_request_no_finding(measured, judged):
@@ -50,21 +72,19 @@ def test_holm_makes_two_near_misses_of_a_mixed_request_no_finding(measured, judg
 
 def test_one_of_two_deciding_measurements_is_enough_to_be_residual(measured, judged, said):
     found = judged(
-        measured(AUC_OF_ONE), measured(GONE, (0.1, 0.3, 0.02)), kinds=("samples", "classes")
+        measured(AUC_OF_ONE), measured(GONE, (0.1, 0.3, 0.01)), kinds=("samples", "classes")
     )
     assert found.word == "residual"
-    assert "p = 0.04 after Holm" in said(found)
+    assert "p = 0.04 after Holm" in said(found)  # of four: relearning and the probe are silent
     assert AUC not in said(found)
 
 
 def test_a_mixed_request_is_equivalent_only_when_both_are(measured, judged):
-    assert (
-        judged(measured(AUC_OF_ONE), measured(GONE), kinds=("samples", "classes")).word
-        == "equivalent"
-    )
-    half = judged(measured(AUC_OF_ONE), measured(GONE, "wide"), kinds=("samples", "classes"))
+    both, behind = ("samples", "classes"), measured(BEHIND)
+    assert judged(measured(AUC_OF_ONE), measured(GONE), behind, kinds=both).word == "equivalent"
+    half = judged(measured(AUC_OF_ONE), measured(GONE, "wide"), behind, kinds=both)
     assert half.word == "inconclusive"
-    assert judged(measured(AUC_OF_ONE), kinds=("samples", "classes")).word == "inconclusive"
+    assert judged(measured(AUC_OF_ONE), behind, kinds=both).word == "inconclusive"
 
 
 def test_an_attribute_decides_beside_samples(measured, lingering, judged):

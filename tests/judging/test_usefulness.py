@@ -30,14 +30,14 @@ def test_without_references_usefulness_is_compared_with_the_original(judged):
 
 def test_a_regression_that_lost_its_use_is_degraded_without_references(judged, said):
     ruined = Measurement(
-        "test loss", 9.0, "lower", (7.0, 11.0), n=90, original=Interval(1, 0.8, 1.2)
+        "test loss", 9.0, "lower", (7.0, 11.0), n=90, original=Interval(1.0, 0.8, 1.2)
     )
     assert judged(ruined, useful=False).degraded
     assert "test loss is 9.000, and the original's is 1.000" in said(judged(ruined, useful=False))
     assert not judged(replace(ruined, interval=(1.1, 17.0)), useful=False).degraded
-    assert not judged(replace(ruined, value=0.1, interval=(0, 0.2)), useful=False).degraded
+    assert not judged(replace(ruined, value=0.1, interval=(0.0, 0.2)), useful=False).degraded
     kept = Measurement(
-        "test accuracy", 0.9, "higher", (0.8, 1), n=90, original=Interval(0.9, 0.8, 1)
+        "test accuracy", 0.9, "higher", (0.8, 1.0), n=90, original=Interval(0.9, 0.8, 1.0)
     )
     assert not judged(ruined, kept, useful=False).degraded  # its loss is that of being sure
 

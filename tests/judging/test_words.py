@@ -9,13 +9,14 @@ from expunge.metric import Measurement
 
 AUC = "membership AUC, threshold (loss)"
 GONE = "test accuracy, removed classes"
+BEHIND = "relearning steps, removed classes"
 
 
 @pytest.mark.parametrize(("kind", "name"), [("samples", AUC), ("classes", GONE)])
 def test_equivalent_needs_the_interval_inside_and_the_original_outside(
     kind, name, measured, judged, said
 ):
-    found = judged(measured(name), kinds=(kind,))
+    found = judged(measured(name), measured(BEHIND), kinds=(kind,))
     assert (found.word, found.degraded) == ("equivalent", False)
     assert "-0.010 to +0.010" in said(found)
     assert "±0.05" in said(found)
@@ -92,6 +93,11 @@ def test_too_few_references_are_never_enough_for_equivalence(count, measured, ju
     found = judged(few)
     assert found.word == "inconclusive"
     assert f"too few models were retrained ({count})" in said(found)
+
+
+def test_too_few_references_may_still_find_what_is_left(measured, judged):
+    few = replace(measured(AUC, "far", selftest=None), target=(0.5, 0.51))
+    assert judged(few).word == "residual"
 
 
 def test_references_that_differ_among_themselves_are_named_as_the_cause(measured, judged, said):

@@ -6,7 +6,8 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from expunge import Regression, Request, Samples, split
-from expunge.algebra.noise import analytic_sigma, newton_shift
+from expunge.algebra.gaussian import analytic_sigma
+from expunge.algebra.noise import newton_shift
 from expunge.batching import Batches
 from expunge.methods.lcodec import Lcodec
 from expunge.splitting import Part

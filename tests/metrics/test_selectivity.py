@@ -126,7 +126,7 @@ def test_without_an_attribute_that_leaves_nothing_is_measured():
         measured(trial(net(), target=Samples((1,))))
 
 
-def broken(batch):
+def broken(_):
     raise KeyError("there is no such column")
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.optim import LBFGS, SGD
 from torch.utils.data import DataLoader
 
-from expunge.algebra.noise import analytic_sigma
+from expunge.algebra.gaussian import analytic_sigma
 from expunge.errors import BadSetting
 from expunge.recording import record
 from expunge.retracing.settling import Objective

@@ -7,6 +7,7 @@ from scipy import stats
 from expunge.algebra.differences import (
     auc_difference,
     mean_difference,
+    model_difference,
     rate_difference,
 )
 from expunge.algebra.statistics import auc, clopper_pearson
@@ -197,3 +198,42 @@ def test_what_sets_the_width_is_named():
     calm = auc_difference(world.model(), [world.model() for _ in range(5)])
     wild = auc_difference(world.model(), [world.model(wobble=3.0) for _ in range(5)])
     assert (calm.limit, wild.limit) == ("samples", "models")
+
+
+def runs_of_models(count, seed, runs=5):
+    """Steps of several runs: models differ, draws are hard or easy for all of them alike."""
+    draw = torch.Generator().manual_seed(seed)
+    model = 0.15 * torch.randn(count, 1, generator=draw).double()
+    hard, chance = (torch.randn(size, runs, generator=draw).double() for size in (1, count))
+    return list((4 + model + 0.2 * hard + 0.2 * chance).exp())
+
+
+@pytest.mark.parametrize("references", [2, 5, 20])
+def test_repetitions_are_no_models_and_raise_no_false_alarms(references):
+    found = [runs_of_models(references + 1, seed) for seed in range(1000)]
+    alarms = sum(model_difference(own, theirs).p < 0.05 for own, *theirs in found) / 1000
+    assert 0.02 < alarms < 0.07
+
+
+def test_a_difference_of_models_is_students_prediction_of_one_more():
+    own, *theirs = runs_of_models(5, 0)
+    found, means = model_difference(own, theirs), torch.stack(theirs).mean(1)
+    t = (own.mean() - means.mean()) / (means.std() * (1 + 1 / 4) ** 0.5)
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(t.item()), 3))
+    half = stats.t.ppf(0.975, 3) * means.std().item() * (5 / 4) ** 0.5
+    assert found.interval.high - found.interval.value == pytest.approx(half)
+    assert found.limit == "models"
+
+
+def test_more_repetitions_do_not_make_a_difference_of_models_surer():
+    own, *theirs = runs_of_models(4, 1)
+    once, often = (
+        model_difference(own.repeat(k), [each.repeat(k) for each in theirs]) for k in (1, 50)
+    )
+    assert once.p == pytest.approx(often.p)
+
+
+def test_models_that_do_not_differ_at_all_tell_nothing_about_chance():
+    same = torch.full((3,), 400.0)
+    assert model_difference(torch.zeros(3), [same, same, same]) is None
+    assert model_difference(torch.zeros(3), [same]) is None

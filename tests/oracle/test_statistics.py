@@ -6,7 +6,16 @@ import pytest
 import torch
 from scipy import stats
 
-from expunge.algebra.statistics import clopper_pearson, holm, js_bits, kl, mean_interval
+from expunge.algebra.statistics import (
+    Interval,
+    benjamini_hochberg,
+    clopper_pearson,
+    holm,
+    js_bits,
+    kl,
+    mean_interval,
+    minus,
+)
 
 
 def test_five_of_five_hundred_have_the_exact_interval_of_the_tables():
@@ -76,6 +85,24 @@ def test_holm_keeps_the_order_and_lies_between_the_raw_values_and_bonferroni():
         order = sorted(range(7), key=lambda i: raw[i])
         assert [found[i] for i in order] == sorted(found)
         assert all(p <= q <= min(1, 7 * p) + 1e-15 for p, q in zip(raw, found, strict=True))
+
+
+@pytest.mark.parametrize("n", [1, 2, 9, 40])
+def test_false_discoveries_are_controlled_as_scipy_does(n):
+    generator = torch.Generator().manual_seed(n)
+    raw = torch.rand(n, generator=generator, dtype=torch.double).pow(3).tolist()
+    wanted = stats.false_discovery_control(raw).tolist()
+    assert benjamini_hochberg(raw) == pytest.approx(wanted)
+    assert all(q <= h + 1e-15 for q, h in zip(benjamini_hochberg(raw), holm(raw), strict=True))
+    assert benjamini_hochberg([]) == []
+
+
+def test_the_interval_of_a_difference_is_newcombes_worked_example():
+    """56 of 70 against 48 of 80, with score intervals: 0.0524 to 0.3339 (Newcombe, 1998)."""
+    of = [stats.binomtest(k, n).proportion_ci(method="wilson") for k, n in ((56, 70), (48, 80))]
+    own, theirs = (Interval(v, ci.low, ci.high) for v, ci in zip((0.8, 0.6), of, strict=True))
+    found = minus(own, theirs)
+    assert (found.value, found.low, found.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
 
 
 def test_disjoint_answers_differ_by_one_bit_and_equal_ones_by_none():

@@ -8,9 +8,9 @@ import torch
 from torch.utils.data import TensorDataset
 
 from expunge import Classes, Fit, Outcome, Request, Samples, audit, judge, retrain, split
-from expunge.auditing import suite
 from expunge.metrics.attribution import Attribution
 from expunge.problems.digits import digits
+from expunge.tiers import suite
 
 WRONG = torch.arange(300, 360)  # samples whose labels are wrong, so that they are learnt by heart
 

@@ -16,7 +16,7 @@ import pytest
 from typer.main import get_command
 
 import expunge
-from expunge import auditing, catalogue
+from expunge import catalogue, tiers
 from expunge.cli.app import app
 from expunge.cli.keys import Keys, read
 from expunge.metrics.attribution import Attribution
@@ -83,7 +83,7 @@ def generated(generate, tmp_path_factory) -> Path:
 def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # What attributions find is tested elsewhere: here it is enough that they are made.
-    monkeypatch.setattr(auditing, "Attribution", partial(Attribution, steps=2))
+    monkeypatch.setattr(tiers, "Attribution", partial(Attribution, steps=2))
     file = tmp_path / f"{page.stem.replace('-', '_')}_page.py"
     file.write_text(program(page), encoding="utf-8")
     runpy.run_path(str(file), run_name="page")

@@ -19,6 +19,7 @@ from expunge.algebra.statistics import (
     clopper_pearson,
     mean_interval,
     mean_variance,
+    minus,
     newcombe,
     placements,
 )
@@ -95,11 +96,49 @@ def mean_difference(
     return _wider(by_samples, means)
 
 
+def model_difference(
+    candidate: Float[Tensor, " r"], references: Sequence[Float[Tensor, " r"]]
+) -> Difference | None:
+    """Mean over one model's repetitions less the references' mean, with models as the unit.
+
+    Repetitions on one model are no other models: they steady its mean, and that of every
+    reference as much, so that the spread between references' means holds all of the chance. Where
+    these do not differ at all, as where something was never seen to end, their spread is not known.
+    """
+    if len(references) < 2:
+        return None
+    means = torch.stack([values.double().mean() for values in references])
+    if means.std().item() == 0:
+        return None
+    return _by_models(candidate.double().mean().item() - means.mean().item(), means)
+
+
+def group_difference(
+    candidates: Float[Tensor, " k"], references: Float[Tensor, " r"]
+) -> Difference | None:
+    """Mean over several models less the mean over reference models: Welch's test."""
+    if min(len(candidates), len(references)) < 2:
+        return None
+    own, theirs = mean_variance(candidates.double()), mean_variance(references.double())
+    value = candidates.double().mean().item() - references.double().mean().item()
+    if own + theirs == 0:
+        return _student(value, 0.0, 1.0, "models")
+    freedom = (own + theirs) ** 2 / (
+        own**2 / (len(candidates) - 1) + theirs**2 / (len(references) - 1)
+    )
+    return _student(value, (own + theirs) ** 0.5, freedom, "models")
+
+
 def _wider(by_samples: Difference, models: Float[Tensor, " k"]) -> Difference:
     """The wider interval: by samples, or by how much whole retrained models differ."""
-    error = models.std().item() * (1 + 1 / len(models)) ** 0.5
-    by_models = _student(by_samples.interval.value, error, float(len(models) - 1), "models")
+    by_models = _by_models(by_samples.interval.value, models)
     return max(by_samples, by_models, key=lambda found: found.interval.high - found.interval.low)
+
+
+def _by_models(value: float, models: Float[Tensor, " k"]) -> Difference:
+    """How far one more model of the same kind could lie from the mean of these."""
+    error = models.std().item() * (1 + 1 / len(models)) ** 0.5
+    return _student(value, error, float(len(models) - 1), "models")
 
 
 def _possible(found: Difference) -> Difference:
@@ -117,11 +156,9 @@ def _student(value: float, error: float, freedom: float, limit: Limit) -> Differ
 
 
 def _square_and_add(own: Interval, theirs: Interval) -> Difference:
-    """Newcombe's interval of a difference, from those of its two parts."""
-    value = own.value - theirs.value
-    down = ((own.value - own.low) ** 2 + (theirs.high - theirs.value) ** 2) ** 0.5
-    up = ((own.high - own.value) ** 2 + (theirs.value - theirs.low) ** 2) ** 0.5
-    towards_zero = down if value > 0 else up
+    """Newcombe's interval of a difference, and the p-value that goes with it."""
+    found = minus(own, theirs)
+    value = found.value
+    towards_zero = value - found.low if value > 0 else found.high - value
     z = float(stats.norm.ppf((1 + LEVEL) / 2)) * abs(value) / towards_zero if value else 0.0
-    p = 2 * float(stats.norm.sf(z))
-    return Difference(Interval(value, value - down, value + up), p)
+    return Difference(found, 2 * float(stats.norm.sf(z)))

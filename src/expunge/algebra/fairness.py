@@ -11,13 +11,12 @@ the largest of their upper ends. The worst group is found the same way.
 
 from dataclasses import dataclass
 from itertools import permutations
-from math import hypot
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from expunge.algebra.statistics import LEVEL, Interval, clopper_pearson
+from expunge.algebra.statistics import LEVEL, Interval, clopper_pearson, minus
 
 ENOUGH = 30
 """Samples from which on a rate is compared with others."""
@@ -97,20 +96,12 @@ def _widest(hits: Int[Tensor, "k r"], counts: Int[Tensor, "k r"], least: int) ->
     rates = {
         at: clopper_pearson(int(hits[at]), int(counts[at]), level) for at in {a for a, _ in pairs}
     }
-    gaps = [_apart(rates[a], rates[b]) for a, b in pairs]
+    gaps = [minus(rates[b], rates[a]) for a, b in pairs]
     value, low, high = (max(ends) for ends in zip(*map(_ends, gaps), strict=True))
     (group, _), _ = pairs[[gap.value for gap in gaps].index(value)]
     fewest = min(int(counts[at]) for at in rates)
     left_out = int(((counts > 0) & ~enough).sum())
     return Extreme(Interval(value, max(0.0, low), min(1.0, high)), group, fewest, left_out)
-
-
-def _apart(lower: Interval, higher: Interval) -> Interval:
-    """Newcombe's interval of the difference of two rates."""
-    value = higher.value - lower.value
-    down = hypot(higher.value - higher.low, lower.high - lower.value)
-    up = hypot(higher.high - higher.value, lower.value - lower.low)
-    return Interval(value, value - down, value + up)
 
 
 def _ends(found: Interval) -> tuple[float, float, float]:

@@ -1,22 +1,18 @@
-"""How much Gaussian noise hides a step.
+"""How much Gaussian noise hides a step, and noise that nobody can draw again.
 
-The first answer is the one that certifies strongly convex models (Sekhari, Acharya, Kamath and
-Suresh, Remember What You Want to Forget, 2021); for a deep network it is a rule of thumb. The
-second holds wherever the sensitivity is known (Balle and Wang, Improving the Gaussian Mechanism
-for Differential Privacy, 2018).
+The answer is the one that certifies strongly convex models (Sekhari, Acharya, Kamath and Suresh,
+Remember What You Want to Forget, 2021); for a deep network it is a rule of thumb. Where the
+sensitivity is known, `gaussian` has a better one.
 """
 
 import secrets
-from math import exp, expm1, log, sqrt
+from math import log, sqrt
 
 import numpy as np
 import torch
-from scipy import special
 from torch import Tensor
 
-from expunge.errors import BadSetting
-
-_CLOSE = 1e-12  # relative width at which the search for a deviation ends
+from expunge.algebra.gaussian import check
 
 
 def newton_shift(*, n: int, m: int, l2: float, lipschitz: float, hessian_lipschitz: float) -> float:
@@ -42,23 +38,9 @@ def heuristic_sigma(  # noqa: PLR0913 - the letters of one formula
 
     For a network, whose loss is not convex, no promise follows from this number.
     """
-    _check(epsilon, delta)
+    check(epsilon, delta)
     apart = newton_shift(n=n, m=m, l2=l2, lipschitz=lipschitz, hessian_lipschitz=hessian_lipschitz)
     return apart / epsilon * sqrt(2 * log(1.25 / delta))
-
-
-def analytic_sigma(sensitivity: float, *, epsilon: float, delta: float) -> float:
-    """The smallest deviation with which Gaussian noise is (ε, δ)-private at this sensitivity."""
-    _check(epsilon, delta)
-    low = high = 1.0
-    while _leaked(high, epsilon) > delta:
-        high *= 2
-    while _leaked(low, epsilon) <= delta:
-        low /= 2
-    while high > low * (1 + _CLOSE):
-        middle = sqrt(low * high)
-        low, high = (middle, high) if _leaked(middle, epsilon) > delta else (low, middle)
-    return sensitivity * high
 
 
 def secret_normal(like: Tensor) -> Tensor:
@@ -69,19 +51,3 @@ def secret_normal(like: Tensor) -> Tensor:
     """
     source = np.random.default_rng(secrets.randbits(256))
     return torch.from_numpy(source.standard_normal(like.shape)).to(like)
-
-
-def _leaked(sigma: float, epsilon: float) -> float:
-    """The exact δ at unit sensitivity: Φ(1/2s - εs) - exp(ε)·Φ(-1/2s - εs), s for sigma."""
-    above = float(special.log_ndtr(0.5 / sigma - epsilon * sigma))
-    below = float(special.log_ndtr(-0.5 / sigma - epsilon * sigma))
-    return -exp(above) * expm1(epsilon + below - above)  # exp(ε) alone would overflow
-
-
-def _check(epsilon: float, delta: float) -> None:
-    if epsilon > 0 and 0 < delta < 1:
-        return
-    raise BadSetting(
-        f"no noise gives epsilon={epsilon} and delta={delta}",
-        hint="epsilon must be above 0, and delta between 0 and 1.",
-    )

@@ -1,13 +1,16 @@
 """Intervals, ROC, AUC, exact tests and divergences. Scores are compared in double precision."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import hypot
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from scipy import stats
 from torch import Tensor
+
+from expunge.algebra.searching import edge
 
 LEVEL = 0.95
 _SMALL = 20  # members: below this DeLong's variance is too noisy to be believed
@@ -28,6 +31,14 @@ def clopper_pearson(successes: int, n: int, level: float = LEVEL) -> Interval:
     low = stats.beta.ppf(tail, successes, n - successes + 1) if successes > 0 else 0.0
     high = stats.beta.ppf(1 - tail, successes + 1, n - successes) if successes < n else 1.0
     return Interval(successes / n, float(low), float(high))
+
+
+def minus(own: Interval, theirs: Interval) -> Interval:
+    """Newcombe's square-and-add interval of a difference, from those of its two parts."""
+    value = own.value - theirs.value
+    down = hypot(own.value - own.low, theirs.high - theirs.value)
+    up = hypot(own.high - own.value, theirs.value - theirs.low)
+    return Interval(value, value - down, value + up)
 
 
 def mean_interval(values: Float[Tensor, " n"], level: float = LEVEL) -> Interval:
@@ -81,6 +92,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values, in the order given: of those below q, a share of q is false on average."""
+    order = sorted(range(len(p_values)), key=lambda i: -p_values[i])
+    adjusted, ceiling = [0.0] * len(p_values), 1.0
+    for above, i in enumerate(order):
+        ceiling = min(ceiling, len(p_values) / (len(p_values) - above) * p_values[i])
+        adjusted[i] = ceiling
+    return adjusted
+
+
 def roc(
     member: Float[Tensor, " m"], nonmember: Float[Tensor, " n"]
 ) -> tuple[list[float], list[float]]:
@@ -118,11 +139,4 @@ def newcombe(value: float, m: int, n: int) -> tuple[float, float]:
         spread *= 1 + extra * ((1 - theta) / (2 - theta) + theta / (1 + theta))
         return bool(abs(theta - value) <= z * spread**0.5)
 
-    return _edge(reached, value, 0.0), _edge(reached, value, 1.0)
-
-
-def _edge(reached: Callable[[float], bool], inside: float, outside: float) -> float:
-    for _ in range(60):
-        middle = (inside + outside) / 2
-        inside, outside = (middle, outside) if reached(middle) else (inside, middle)
-    return inside
+    return edge(reached, value, 0.0), edge(reached, value, 1.0)

@@ -16,12 +16,13 @@ from expunge.cli.plugins import attacks, methods, metrics
 from expunge.cli.purge import purge
 from expunge.cli.report import report
 from expunge.cli.run import run
+from expunge.cli.selftest import selftest
 from expunge.cli.showing import say
 
 app = Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Start": (demo, init, doctor),
+    "Start": (demo, init, doctor, selftest),
     "Forget": (run, compare, purge),
     "Evidence": (audit, report),
     "Parts": (methods, metrics, attacks),

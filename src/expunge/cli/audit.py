@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Exit, Option
 
+from expunge.cli.announcing import DryRun, announced, tell_cost
 from expunge.cli.options import (
     DEFAULT_CONFIG,
     AsJson,
@@ -43,6 +44,7 @@ def audit(  # noqa: PLR0913 - one parameter an option
     tier: TierName = "",
     strict: Strict = False,
     with_samples: WithSamples = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
@@ -57,6 +59,9 @@ def audit(  # noqa: PLR0913 - one parameter an option
 
     with opened(config) as project:
         depth = Depth.of(project, request, tier, with_samples=with_samples)
+        if dry_run:
+            tell_cost(announced(project, request, depth, project.model(before)), as_json=as_json)
+            raise Exit
         evidence, verdict = _audited(project, request, (before, after), depth)
         silence = why_no_references(project, request, depth)
     report = None if out is None else _kept(out, evidence, verdict)
@@ -80,7 +85,7 @@ def _audited(
     with progressing() as progress:
         outcome = Outcome.of(before, after, parts, task=project.task)
         references = steps.references_of(project, parts, depth, progress)
-        return steps.judged(outcome, references, depth, progress)
+        return steps.judged(project, outcome, references, depth, progress)
 
 
 def _kept(out: Path, evidence: "Evidence", verdict: "Verdict") -> Path:

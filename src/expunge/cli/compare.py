@@ -102,4 +102,7 @@ def _tried(
             for method in methods
         ]
         references = steps.references_of(project, parts, depth, progress)
-        return [(*steps.judged(outcome, references, depth, progress), "") for outcome in outcomes]
+        return [
+            (*steps.judged(project, outcome, references, depth, progress), "")
+            for outcome in outcomes
+        ]

@@ -1,7 +1,5 @@
 """``expunge demo``: the whole story on bundled data, in a minute."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,9 +47,10 @@ def demo(
     It needs no data and no project, and ends with 0 whatever the verdicts are.
     """
     from expunge.cli.telling import tell_all  # noqa: PLC0415 - torch stays out of --help
+    from expunge.pacing import threads  # noqa: PLC0415 - see above
     from expunge.reporting import overview  # noqa: PLC0415 - see above
 
-    with progressing() as progress, _one_thread():
+    with progressing() as progress, threads(1):
         requests = _requests(seed, attribute=attribute)
         found = _tried(requests, out, seed, progress)
     settled = _settled(requests, found, out)
@@ -128,7 +127,7 @@ def _about_attributes(request: Request) -> bool:
 
 def _quick(request: Request, build: "Callable[[], nn.Module]") -> "list[Metric]":
     """What is asked about an attribute, with fewer probes and shorter attacks than usual."""
-    from expunge.auditing import suite  # noqa: PLC0415 - see _tried
+    from expunge.tiers import suite  # noqa: PLC0415 - see _tried
 
     usual = suite((request.target,), build)
     return [replace(metric, **_LESS.get(type(metric).__name__, {})) for metric in usual]
@@ -161,16 +160,3 @@ def _kept(settled: "list[list[Judged]]", out: Path) -> dict[str, Any]:
         body = as_body(evidence, verdict, method=seen.method, targets=list(seen.targets))
         cases.append({**body, "seal": seal, "file": str(path)})
     return {"cases": cases, "report": str(out / "report.html"), "ledger": str(out / "ledger.db")}
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Lend torch one thread: two would only wait for each other on a network this small."""
-    import torch  # noqa: PLC0415 - see _tried
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -19,10 +19,10 @@ from expunge.fitting import Fit
 from expunge.metric import Metric
 from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
+from expunge.seeding import seeded
 from expunge.splitting import Data
 from expunge.storing import load_tensors
 from expunge.tasks import Classification, Task
-from expunge.unlearning import seeded
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,7 +42,9 @@ def _purged(runs: Path, folder: Path, cache: Path) -> tuple[list[Path], list[Pat
     import torch  # noqa: PLC0415 - torch stays out of --help
 
     from expunge.cli.runs import REQUEST, read_request, without  # noqa: PLC0415
-    from expunge.retraining import purge  # noqa: PLC0415
+    from expunge.scoring import SCORES  # noqa: PLC0415
+    from expunge.shelving import purge  # noqa: PLC0415
+    from expunge.storing import forget_file  # noqa: PLC0415
 
     for left in runs.glob(f".{folder.name}.*.partial"):  # by a run that was killed
         shutil.rmtree(left, ignore_errors=True)
@@ -56,7 +58,9 @@ def _purged(runs: Path, folder: Path, cache: Path) -> tuple[list[Path], list[Pat
         for path in sorted(runs.glob(f"*/{REQUEST}"))
         if read_request(path.parent)["training data"] == train
     ]
-    return removed, [path for path in alike if without(path.parent, {*positions})]
+    listed = [path for path in alike if without(path.parent, {*positions})]
+    scores = [path.with_name(SCORES) for path in listed]
+    return removed + [path for path in scores if forget_file(path)], listed
 
 
 def _paths(paths: list[Path]) -> list[str]:

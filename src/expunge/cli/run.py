@@ -1,11 +1,13 @@
 """``expunge run``: one request, from the data to a sealed verdict."""
 
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Exit, Option
 
+from expunge.cli.announcing import DryRun, announced, tell_cost
 from expunge.cli.options import (
     DEFAULT_CONFIG,
     AsJson,
@@ -66,6 +68,16 @@ def run(  # noqa: PLR0913 - one parameter an option
     tier: TierName = "",
     strict: Strict = False,
     with_samples: WithSamples = False,
+    rehearse: Annotated[
+        int,
+        Option(
+            "--rehearse",
+            help="Rehearse the whole pipeline with so many canaries, such as 300; it may accuse.",
+            metavar="CANARIES",
+            min=0,
+        ),
+    ] = 0,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
@@ -75,15 +87,22 @@ def run(  # noqa: PLR0913 - one parameter an option
     request = dated(request, received, due)
     texts = parsed(settings or [])
     from expunge.cli.project import opened  # noqa: PLC0415 - torch stays out of --help
-    from expunge.cli.steps import Depth, ending, why_no_references  # noqa: PLC0415
+    from expunge.cli.steps import Depth, ending, method_of, why_no_references  # noqa: PLC0415
 
-    with opened(config) as project, progressing() as progress:
+    with opened(config) as project:
         depth = Depth.of(project, request, tier, with_samples=with_samples)
-        unlearned = _ready(project, request, (method, texts, seed), progress)
-        folder = project.place(project.keys.folders.runs) / request.id
-        with _ledger(project) as ledger:
-            evidence, verdict = _carried_out(project, request, unlearned, depth, progress)
-            seal = _settled(ledger, folder, request, evidence, verdict)
+        depth = replace(depth, canaries=rehearse)
+        if dry_run:
+            made = method_of(method, texts, project.recipe())
+            found = announced(project, request, depth, project.model(), made)
+            tell_cost(found, as_json=as_json)
+            raise Exit
+        with progressing() as progress:
+            unlearned = _ready(project, request, (method, texts, seed), progress)
+            folder = project.place(project.keys.folders.runs) / request.id
+            with _ledger(project) as ledger:
+                evidence, verdict = _carried_out(project, request, unlearned, depth, progress)
+                seal = _settled(ledger, folder, request, evidence, verdict)
         silence = why_no_references(project, request, depth)
     _tell(folder, evidence, verdict, seal, as_json=as_json)
     if silence and not as_json:
@@ -127,7 +146,7 @@ def _carried_out(
     with runs.new_run(project.place(project.keys.folders.runs), request.id) as folder:
         outcome = unlearned()
         references = steps.references_of(project, outcome.split, depth, progress)
-        evidence, verdict = steps.judged(outcome, references, depth, progress)
+        evidence, verdict = steps.judged(project, outcome, references, depth, progress, folder)
         runs.keep(folder, request, outcome, evidence, verdict)
     return evidence, verdict
 

@@ -2,18 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
-from expunge.auditing import REFERENCES, Evidence, Tier, audit, suite
+from expunge.auditing import Evidence, Tier, audit
 from expunge.batching import Batches
 from expunge.catalogue import find
 from expunge.cli.project import Project
 from expunge.cli.settings import build
 from expunge.ensembles import References
-from expunge.errors import BadSetting, UnknownName
+from expunge.errors import BadSetting, MissingInput, UnknownName
 from expunge.judging import Verdict, judge
 from expunge.method import Method
 from expunge.metric import Metric
@@ -21,10 +22,13 @@ from expunge.observing import BATCH
 from expunge.outcome import Outcome
 from expunge.progress import Progress
 from expunge.recipe import Recipe
+from expunge.rehearsing import Rehearsal, rehearse
 from expunge.request import Attribute, Classes, Request
 from expunge.retraining import retrain
+from expunge.scoring import SCORES
 from expunge.splitting import Data, Labels, Part, Split, split
 from expunge.tasks import Task
+from expunge.tiers import REFERENCES, suite
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class Depth:
     tier: Tier
     seeds: int | tuple[int, ...]
     metrics: tuple[Metric, ...]
+    canaries: int = 0  # of a rehearsal; 0: there is none
 
     @classmethod
     def of(
@@ -50,16 +55,18 @@ class Depth:
                 f"[audit] seeds is {keys.seeds}, which is no number of models",
                 hint="write how many models are retrained, such as 5, or their seeds: [0, 1, 2].",
             )
-        metrics = _metrics(project, request, with_samples=with_samples)
+        metrics = _metrics(project, request, chosen, with_samples=with_samples)
         if tier or keys.seeds is None:
             return cls(chosen, REFERENCES[chosen], metrics)
         return cls(chosen, 0 if chosen == "smoke" else keys.seeds, metrics)
 
 
-def _metrics(project: Project, request: Request, *, with_samples: bool) -> tuple[Metric, ...]:
+def _metrics(
+    project: Project, request: Request, tier: Tier, *, with_samples: bool
+) -> tuple[Metric, ...]:
     """What the project measures; where samples may be shown, whoever can show them does."""
     chosen = project.metrics()
-    found = suite((request.target,), project.fresh) if chosen is None else tuple(chosen)
+    found = suite((request.target,), project.fresh, tier) if chosen is None else tuple(chosen)
     if not with_samples:
         return found
     asked = [(metric, _shows(metric)) for metric in found]
@@ -139,16 +146,56 @@ def references_of(
 
 
 def judged(
+    project: Project,
     outcome: Outcome,
     references: References | None,
     depth: Depth,
     progress: Progress,
+    folder: Path | None = None,
 ) -> tuple[Evidence, Verdict]:
-    """Audit an outcome, and read the evidence."""
+    """Audit an outcome beside all that its tier compares with, and read the evidence.
+
+    A folder is given what names samples: the scores of all attacks, and a rehearsal.
+    """
+    rehearsal = _rehearsed(project, outcome, depth, progress)
+    if rehearsal is not None and folder is not None:
+        rehearsal.save(folder / "rehearsal.json")
     evidence = audit(
-        outcome, depth.metrics, tier=depth.tier, references=references, progress=progress
+        outcome,
+        depth.metrics,
+        tier=depth.tier,
+        recipe=project.recipe(progress) if depth.seeds else None,
+        references=references,
+        cache=project.place(project.keys.folders.cache),
+        rehearsal=rehearsal,
+        scores=folder and folder / SCORES,
+        progress=progress,
     )
     return evidence, judge(evidence)
+
+
+def _rehearsed(
+    project: Project, outcome: Outcome, depth: Depth, progress: Progress
+) -> Rehearsal | None:
+    """The whole pipeline with canaries, where that is wanted."""
+    recipe = project.recipe(progress)
+    if not depth.canaries:
+        return None
+    if recipe is None or outcome.method is None:
+        raise MissingInput(
+            "a rehearsal trains and unlearns, and this needs a fit and a method",
+            hint="name a fit in expunge.toml, and unlearn with `expunge run`.",
+        )
+    return rehearse(
+        recipe,
+        project.train,
+        outcome.method,
+        task=project.task,
+        canaries=depth.canaries,
+        validation=project.validation,
+        cache=project.place(project.keys.folders.cache),
+        progress=progress,
+    )
 
 
 def ending(verdicts: Sequence[Verdict], *, strict: bool) -> int:

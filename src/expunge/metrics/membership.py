@@ -6,24 +6,29 @@ either: samples pushed too far stand out the other way.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from expunge.algebra.differences import auc_difference
+from expunge.algebra.operating import tpr_at
 from expunge.algebra.statistics import auc, roc
 from expunge.attack import Attack
+from expunge.ensembles import Shadows
 from expunge.errors import MissingInput
 from expunge.metric import Exhibit, Measurement, Metric, Trial
 from expunge.observing import Snapshot
-from expunge.request import Samples
 
 Pair = tuple[Tensor, Tensor]
 """Scores of members, and of non-members."""
 
+Read = Callable[[Snapshot], Pair]
+
 Curve = tuple[list[float], list[float]]
+
+RATE = 0.01
+"""Of non-members that may be named too, where an attack judges single samples."""
 
 _MOST = 200  # points: no eye can tell more apart
 
@@ -41,23 +46,20 @@ class Membership(Metric):
             raise MissingInput(
                 f"the attack {_spoken(self.attack)} makes no sense for a {kind} task"
             )
-        yield self._tried(trial, self.label)
-        requests = trial.outcome.split.requests
-        for request in requests if len(requests) > 1 else ():
-            match request.target:  # each decides for itself: none may hide behind another
-                case Samples(indices):
-                    about = trial.about(torch.tensor([*indices]))
-                    yield self._tried(about, f"{self.label}, request {request.id}")
-                case _:
-                    continue
+        read = _once(self.attack)
+        for whose, about in trial.requested():
+            yield self._tried(about, self.label + whose, read)
+        if self.attack.single:
+            name = f"TPR at {RATE:.0%} FPR, {_spoken(self.attack)}"
+            yield Measurement.attempt(name, lambda: _caught(trial, name, read))
 
-    def _tried(self, trial: Trial, name: str) -> Measurement:
-        return Measurement.attempt(name, lambda: self._one(trial, name))
+    def _tried(self, trial: Trial, name: str, read: Read) -> Measurement:
+        return Measurement.attempt(name, lambda: self._one(trial, name, read))
 
-    def _one(self, trial: Trial, name: str) -> Measurement:
-        comparison, control, selftest = trial.contrasts(self._scores, auc_difference, self.margin)
-        after, before = self._scores(trial.after), self._scores(trial.before)
-        theirs = [self._scores(snapshot) for snapshot in trial.snapshots]
+    def _one(self, trial: Trial, name: str, read: Read) -> Measurement:
+        comparison, control, selftest = trial.contrasts(read, auc_difference, self.margin)
+        after, before = read(trial.after), read(trial.before)
+        theirs = [read(snapshot) for snapshot in trial.snapshots]
         found = auc(*after)
         return Measurement(
             name,
@@ -70,7 +72,7 @@ class Membership(Metric):
             comparison=comparison,
             control=control,
             selftest=selftest,
-            note=f"{len(after[0])} members against {len(after[1])} samples of the test set"
+            note=f"{len(after[0])} members against {len(after[1])} {self.attack.others}"
             + (", of the same classes" if trial.after.test.kind == "classification" else ""),
             exhibit=_curves(_spoken(self.attack), before, after, theirs),
         )
@@ -79,14 +81,47 @@ class Membership(Metric):
     def label(self) -> str:
         return f"membership AUC, {_spoken(self.attack)}"
 
-    def _scores(self, snapshot: Snapshot) -> Pair:
-        scores = self.attack.score(snapshot)
-        return scores.member, scores.nonmember
+
+def _once(attack: Attack) -> Read:
+    """Ask an attack about every snapshot once, however often it is read."""
+    known: dict[int, tuple[Snapshot, Pair]] = {}
+
+    def read(snapshot: Snapshot) -> Pair:
+        if id(snapshot) not in known:
+            scores = attack.score(snapshot)
+            known[id(snapshot)] = snapshot, (scores.member, scores.nonmember)
+        return known[id(snapshot)][1]
+
+    return read
+
+
+def _caught(trial: Trial, name: str, read: Read) -> Measurement:
+    """How many members are named by an attack that may suspect hardly anybody else."""
+    member, other = read(trial.after)
+    found = tpr_at(member, other, RATE)
+    if found.word != "ok":
+        note = (
+            f"{len(other)} non-members support no rate below {found.at:.1%}, "
+            f"at which {found.tpr.value:.1%} of the members are named"
+        )
+        return Measurement(name, None, n=len(member), status="insufficient", note=note)
+    theirs = [tpr_at(*read(seen), RATE, draws=1) for seen in trial.snapshots]
+    return Measurement(
+        name,
+        found.tpr.value,
+        "match",
+        (found.tpr.low, found.tpr.high),
+        n=len(member),
+        original=tpr_at(*read(trial.before), RATE).tpr,
+        target=tuple(each.tpr.value for each in theirs),
+        note=f"{found.fpr.value:.1%} of non-members are named too, at most {found.fpr.high:.1%}",
+    )
 
 
 def _spoken(attack: Attack) -> str:
     """``threshold (loss)``: the attack's name and its settings, for a reader."""
-    settings = ", ".join(str(value) for value in vars(attack).values())
+    told = [value for value in vars(attack).values() if not isinstance(value, Shadows)]
+    settings = ", ".join(str(value) for value in told)
     name = type(attack).__name__.lower()
     return f"{name} ({settings})" if settings else name
 
@@ -107,13 +142,15 @@ def _curves(attack: str, before: Pair, after: Pair, references: list[Pair]) -> E
 
 def _averaged(curves: list[Curve]) -> Curve:
     """The mean height of several curves: scores of different models must not be pooled."""
-    grid = [i / _MOST for i in range(_MOST + 1)]
+    few = [10 ** (k / 20 - 3) for k in range(60)]  # where false alarms are rare, more closely
+    grid = sorted({0.0, *few, *(i / _MOST for i in range(_MOST + 1))})
     heights = [[tpr[bisect_right(fpr, x) - 1] for x in grid] for fpr, tpr in curves]
     return grid, [sum(column) / len(curves) for column in zip(*heights, strict=True)]
 
 
 def _thinned(x: list[float], y: list[float]) -> Curve:
-    """No more points than an eye can tell apart; the first and the last stay."""
+    """No more points than an eye can tell apart, also of those at the start, on a log axis."""
     step = -(-len(x) // _MOST)
-    chosen = sorted({*range(0, len(x), step), len(x) - 1})
+    first = (round(len(x) ** (k / _MOST)) - 1 for k in range(_MOST))
+    chosen = sorted({*range(0, len(x), step), *first, len(x) - 1})
     return [x[i] for i in chosen], [y[i] for i in chosen]

@@ -8,10 +8,10 @@ from torch import nn
 from expunge.batching import data_digest
 from expunge.fitting import Fit
 from expunge.recipe import Recipe
+from expunge.seeding import seeded
 from expunge.splitting import Data, Part
 from expunge.storing import digest_json, load_tensors, save_tensors
 from expunge.tasks import Task
-from expunge.unlearning import seeded
 
 
 @dataclass(frozen=True, slots=True, eq=False)

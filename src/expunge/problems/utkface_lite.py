@@ -68,7 +68,7 @@ def utkface_lite(
     whole = _scaled(faces.train)
     some = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0))[:samples]
     train = whole.only(some.sort().values)
-    fit = Fit(epochs=epochs, lr=lr, batch=64, schedule="onecycle", precision="bf16")
+    fit = Fit(epochs=epochs, lr=lr, batch=64, schedule="onecycle")
     build = partial(Lite0, int(whole.labels.max()) + 1)
     name = f"utkface-{task}-{SIDE}-efficientnet-lite0"
     return replace(

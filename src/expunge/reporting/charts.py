@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from altair.utils.schemapi import debug_mode
 from markupsafe import Markup, escape
@@ -12,11 +13,14 @@ from expunge.auditing import Evidence
 from expunge.judging import deciding
 from expunge.method import Trace
 from expunge.metric import Comparison, Exhibit, Measurement
-from expunge.reporting.drawing import Row, draw, forest, is_wide, panel_of
+from expunge.reporting.drawing import draw, forest, is_wide, panel_of
 from expunge.reporting.numbers import number, with_interval
 from expunge.reporting.pictures import Cell, heat_maps, pictured
 from expunge.reporting.svg import svg
 from expunge.reporting.wording import caption
+
+if TYPE_CHECKING:
+    from expunge.reporting.looks import Row
 
 _MOST = 300  # points of a line, more than an eye can tell apart
 _TOLD = 60  # marks that are also told in words
@@ -97,7 +101,7 @@ _WHO = {"original": "original", "unlearned": "unlearned", "retrained": "retraine
 def _shown(exhibit: Exhibit, name: str) -> Figure:
     told = f"From: {name}. {caption(exhibit)}".strip()
     if exhibit.kind == "table":
-        return Figure(exhibit.title, tabulated(exhibit), told, wide=True)
+        return Figure(exhibit.title, tabulated(exhibit), told, wide=len(exhibit.columns) > 2)
     if exhibit.kind == "pictures":
         return Figure(exhibit.title, pictured(exhibit), told, wide=True)
     if exhibit.kind == "matrix" and panel_of(exhibit):

@@ -1,7 +1,6 @@
 """One exhibit, one picture: by its kind, never by its name.
 
-Altair draws, vl-convert writes SVG, and the style sheet takes the colours over: every colour here
-is a key in `page.css`, so that a picture follows the page into the dark and onto paper.
+Altair draws, vl-convert writes SVG, and the style sheet takes the colours over.
 """
 
 from collections.abc import Sequence
@@ -10,20 +9,28 @@ from typing import Any
 import altair as alt
 
 from expunge.metric import Exhibit
+from expunge.reporting.curves import roc
+from expunge.reporting.looks import (
+    ACCENT,
+    BAND,
+    COLOURS,
+    DASHES,
+    INK,
+    NARROW,
+    QUIET,
+    RULE,
+    SHAPES,
+    SPARE,
+    SPARE_DASHES,
+    WIDE,
+    Chart,
+    Row,
+    coloured,
+    scaled,
+    sized,
+)
 from expunge.reporting.numbers import number
 
-INK, QUIET, RULE = "#1d2126", "#5b636d", "#dfe2e6"
-ACCENT, GREY, DARK, BAND = "#1f5fa8", "#9aa1ab", "#2b3038", "#d9e6f5"
-NARROW, WIDE = 430, 900
-
-_COLOURS = {"original": GREY, "unlearned": ACCENT, "retrained": DARK,
-            "forgotten": ACCENT, "unseen": GREY, "kept": GREY}  # fmt: skip
-_DASHES = {"original": [5, 3], "unlearned": [1, 0], "retrained": [1.5, 2.5]}
-_SHAPES = {"original": "square", "unlearned": "diamond", "retrained": "circle",
-           "forgotten": "diamond"}  # fmt: skip
-_SPARE = (ACCENT, DARK, "#735400", "#7d3b8c", "#1d6b3f", GREY)
-_SPARE_DASHES = ([1, 0], [5, 3], [1.5, 2.5], [8, 3, 1.5, 3])
-_USUAL = alt.Legend()
 _LINES = alt.Legend(
     symbolSize=500, symbolType="stroke"
 )  # long enough for a line to show its dashes
@@ -31,6 +38,7 @@ _AXES = {
     "bits": "bits that the features save; below zero they mislead",
     "labels": "labels that an attacker knows",
     "fpr": "unseen samples flagged by mistake",
+    "standing": "deviations of retrained models",
     "loss": "loss of a sample; a bar starts at its label",
     "model": "",  # names of models and of classes speak for themselves
     "true class and model": "",
@@ -41,9 +49,6 @@ _RATES = {"accuracy", "share", "tpr"}
 _CROWDED = 12  # more groups of bars than this need the whole width
 _AXIS, _GAP = 60, 24  # what an axis takes, and what lies between panels
 _THRONG = 40  # more than this are points, or nobody could tell one bar from another
-
-Row = dict[str, Any]
-Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 
 
 def draw(exhibit: Exhibit) -> Chart:
@@ -65,7 +70,7 @@ def is_wide(exhibit: Exhibit) -> bool:
     """Whether a picture needs the whole width of the page."""
     places = set(exhibit.columns.get(exhibit.x, ()))
     if exhibit.kind == "curve":
-        return _named(places)
+        return _named(places) or (exhibit.x, exhibit.y) == ("fpr", "tpr")
     if panel_of(exhibit):
         return exhibit.kind == "points"
     return exhibit.kind in {"bars", "matrix"} and len(places) > _CROWDED
@@ -88,8 +93,8 @@ def forest(rows: Sequence[Row], title: str, margin: tuple[float, float]) -> Char
     y = alt.Y("who:N", sort=order, title=None, axis=_words())
     colour = coloured("model", [row["model"] for row in rows], None)
     whole = alt.Chart(data)
-    shape = alt.Shape("model:N", legend=None, scale=_scale(
-        [row["model"] for row in rows], list(_SHAPES.values()), _SHAPES))  # fmt: skip
+    shape = alt.Shape("model:N", legend=None, scale=scaled(
+        [row["model"] for row in rows], list(SHAPES.values()), SHAPES))  # fmt: skip
     layers = alt.layer(
         alt.Chart(band).mark_rect(color=BAND, opacity=1).encode(x=x, x2="high:Q"),
         alt.Chart(band).mark_rule(color=QUIET, strokeDash=[2, 2]).encode(x=alt.datum(0)),
@@ -110,7 +115,7 @@ def _curve(exhibit: Exhibit, rows: list[Row], width: int) -> Chart:
     lines = lines.mark_line(interpolate="linear", strokeWidth=2, point=dots)
     lines = lines.encode(x=x, y=_y(exhibit), order="place:Q")
     if exhibit.by:
-        dashes = _scale(names, _SPARE_DASHES, _DASHES)
+        dashes = scaled(names, SPARE_DASHES, DASHES)
         lines = lines.encode(
             color=coloured("by", names, _LINES),
             strokeDash=alt.StrokeDash("by:N", title=None, scale=dashes),
@@ -118,15 +123,8 @@ def _curve(exhibit: Exhibit, rows: list[Row], width: int) -> Chart:
     else:
         lines = lines.encode(color=alt.value(ACCENT))
     if (exhibit.x, exhibit.y) == ("fpr", "tpr"):
-        return sized(alt.layer(_diagonal(), lines), width, 300)
+        return roc(lines, rows)
     return sized(alt.layer(*bands, lines), width, 230)
-
-
-def _diagonal() -> Any:
-    """Where an attack by chance would lie."""
-    ends = alt.InlineData(values=[{"x": 0, "y": 0}, {"x": 1, "y": 1}])
-    line = alt.Chart(ends).mark_line(color=QUIET, strokeWidth=0.75, opacity=0.6)
-    return line.encode(x="x:Q", y="y:Q")
 
 
 def _bands(exhibit: Exhibit, rows: list[Row], names: list[str]) -> list[Any]:
@@ -135,7 +133,7 @@ def _bands(exhibit: Exhibit, rows: list[Row], names: list[str]) -> list[Any]:
         return []
     low, high = exhibit.columns["from"], exhibit.columns["to"]
     reach = [row | {"low": low[row["place"]], "high": high[row["place"]]} for row in rows]
-    looks = _scale(names, _SPARE, _COLOURS).to_dict()
+    looks = scaled(names, SPARE, COLOURS).to_dict()
     return [
         alt.Chart(alt.InlineData(values=[row for row in reach if row["by"] == name]))
         .mark_area(opacity=0.12, color=colour)
@@ -174,13 +172,6 @@ def _header() -> alt.Header:
                       labelFontWeight="bold", labelPadding=4)  # fmt: skip
 
 
-def sized(chart: Any, width: int, height: int) -> Chart:
-    """The whole picture in this size, axes and legend included."""
-    fit = alt.AutoSizeParams(type="fit", contains="padding")
-    sized: Chart = chart.properties(width=width, height=height, autosize=fit)
-    return sized
-
-
 def _points(exhibit: Exhibit, rows: list[Row], width: int) -> Chart:
     points = alt.Chart(alt.InlineData(values=rows)).mark_point(filled=True, opacity=0.9, size=50)
     kind = "N" if exhibit.kind == "bars" else "Q"
@@ -188,7 +179,7 @@ def _points(exhibit: Exhibit, rows: list[Row], width: int) -> Chart:
     names = [row["by"] for row in rows]
     if not exhibit.by:
         return sized(points.encode(color=alt.value(ACCENT)), width, 280)
-    shapes = alt.Shape("by:N", title=None, scale=_scale(names, ["circle"], _SHAPES))
+    shapes = alt.Shape("by:N", title=None, scale=scaled(names, ["circle"], SHAPES))
     points = points.encode(color=coloured("by", names), shape=shapes)
     return _side_by_side(points, rows) if panel_of(exhibit) else sized(points, width, 280)
 
@@ -276,22 +267,9 @@ def _x(exhibit: Exhibit, kind: str) -> alt.X:
 
 def _y(exhibit: Exhibit, ticks: int = 5) -> alt.Y:
     title = _HEIGHTS.get(exhibit.y, exhibit.y)
-    rate = exhibit.y in _RATES and exhibit.x != "bits"
+    rate = exhibit.y in _RATES and exhibit.x not in {"bits", "standing"}
     scale = alt.Scale(domain=[0, 1]) if rate else alt.Scale()
     return alt.Y("y:Q", title=title, axis=alt.Axis(tickCount=ticks), scale=scale)
-
-
-def coloured(field: str, names: Sequence[str], legend: alt.Legend | None = _USUAL) -> alt.Color:
-    """A colour for every name: the usual one, or a spare one."""
-    scale = _scale(names, _SPARE, _COLOURS)
-    return alt.Color(f"{field}:N", title=None, legend=legend, scale=scale)
-
-
-def _scale(names: Sequence[str], spare: Sequence[Any], known: dict[str, Any]) -> alt.Scale:
-    """Every name its usual look, and one of the spare looks for a name nobody has met."""
-    domain = list(dict.fromkeys(str(name) for name in names))
-    looks = [known.get(name, spare[place % len(spare)]) for place, name in enumerate(domain)]
-    return alt.Scale(domain=domain, range=looks)
 
 
 def _words() -> alt.Axis:

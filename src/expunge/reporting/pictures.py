@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from markupsafe import Markup, escape
 
 from expunge.metric import Exhibit
-from expunge.reporting.drawing import ACCENT, INK, RULE, panel_of
+from expunge.reporting.drawing import panel_of
+from expunge.reporting.looks import ACCENT, INK, RULE
 from expunge.reporting.numbers import number
 
 _SIDE, _GAP, _HEAD = 284, 24, 24  # of one map: three of them are as wide as the page

@@ -11,6 +11,7 @@ from expunge.auditing import Evidence
 from expunge.judging import Verdict
 from expunge.reporting import numbers, wording
 from expunge.reporting.comparing import Judged, contests
+from expunge.reporting.limits import limits
 from expunge.reporting.page import Page
 from expunge.reporting.rows import groups, unmeasured
 
@@ -92,9 +93,18 @@ def _chapter(evidence: Evidence, verdict: Verdict, seal: str) -> dict[str, Any]:
         "scaled": any(row.marks for group in rows for row in group.rows),
         "unmeasured": unmeasured(evidence),
         "figures": figures(evidence),
+        "limits": limits(evidence),
+        "cost": _cost(evidence),
         "digest": evidence.digest,
         "seal": seal,
     }
+
+
+def _cost(evidence: Evidence) -> list[tuple[str, str]]:
+    """What was spent, step by step, as far as it was kept."""
+    seen = evidence.provenance
+    steps = {"unlearning": seen.seconds, **seen.spent, "measuring": seen.audit_seconds}
+    return [(what.capitalize(), numbers.duration(s)) for what, s in steps.items() if s is not None]
 
 
 def _sentence(text: str) -> str:

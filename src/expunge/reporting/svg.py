@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 import vl_convert
 from markupsafe import Markup
 
-from expunge.reporting.drawing import INK, QUIET, RULE, Chart
+from expunge.reporting.looks import INK, QUIET, RULE, Chart
 
 _FONT = "system-ui, 'Liberation Sans', Arial, sans-serif"
 _CONFIG = {

@@ -13,7 +13,7 @@ from expunge.lingering import LEAKS
 from expunge.metric import Measurement
 from expunge.reporting.charts import Figure
 from expunge.reporting.comparing import Judged
-from expunge.reporting.drawing import GREY, INK, WIDE, Row, coloured, sized
+from expunge.reporting.looks import GREY, INK, WIDE, Row, coloured, sized
 from expunge.reporting.numbers import number
 from expunge.reporting.svg import svg
 

@@ -101,6 +101,14 @@ _READINGS = {
     "tells.",
     "leakage": "The same for a probe that is not told the label: whatever the label tells of the "
     "attribute counts too.",
+    "exposed samples among the forgotten": "Share of the forgotten samples that the model knows "
+    "better than nearly all retrained models do; what counts is the share of theirs.",
+    "standing of the most exposed": "How far the most exposed samples stand out among retrained "
+    "models, in their deviations.",
+    "held-out samples seen in training": "Share of the samples for probes whose inputs are training "
+    "samples' too; on those nobody can say what the model makes of others.",
+    "accuracy on validation samples less on test samples": "The original's; far from zero, one of "
+    "the two is shown otherwise, and probes that learn from one find nothing in the other.",
     "exposed samples": "Share of samples whose attribute the features still tell for the most "
     "part, by more than half a bit.",
     "reference line": "A yardstick, not a property of the unlearned model.",
@@ -118,6 +126,49 @@ _READINGS = {
     "other attribute": "Bits about an attribute that should have stayed, beyond the label.",
     "accuracy lost on the test set": "Accuracy of the original less the unlearned model's, sample "
     "by sample.",
+    "relearning steps": "Training steps until a copy of the network knows again what left, mean "
+    "over several runs. A class that was only hidden comes back in fewer steps than a retrained "
+    "model needs to learn it.",
+    "median relearning steps": "The same for the middle run.",
+    "anamnesis index": "Those steps as a share of the retrained models'. One is like retraining; "
+    "far below, something was left, far above, something else was broken.",
+    "relearning between original and untrained": "Where those steps lie: 0 is the original, 1 a "
+    "model that was never trained.",
+    "blind baseline AUC": "How well forgotten samples are told from unseen ones by who sees inputs "
+    "and no model. Should be 0.5; otherwise membership attacks find a difference that is no "
+    "memory.",
+    "representation CKA": "How alike the model and retrained ones see the samples, whatever axes "
+    "their features have; 1 is the same, 0 has nothing in common.",
+    "representation distance": "What is left between the features of both after the best rotation; "
+    "0 is the same.",
+    "KLoM": "How far the margins of many models unlearned in this way are from those of retrained "
+    "ones, sample by sample. What retrained models have among themselves is its zero.",
+    "samples with other margins": "Share of samples whose margins differ between both kinds of "
+    "models by more than chance explains.",
+    "challenge forgetting quality": "Points of the NeurIPS 2023 challenge. Models that cannot be "
+    "told apart get 0.1 to 0.2, and the number of models moves it.",
+    "challenge score": "The same, times what is kept of the accuracy.",
+    "challenge quality relative to retraining": "The same points, over those of retrained models "
+    "among themselves; one is as good as retraining.",
+    "challenge ε, lower bound": "How surely unlearned models are told from retrained ones, at "
+    "least; 0 is not at all.",
+    "ToW": "Closeness to the retrained models' accuracies on three sets, multiplied. One is ideal; "
+    "a summary only.",
+    "ToW-MIA": "The same with an attack in place of the accuracy on the forgotten samples.",
+    "average gap": "Mean distance to the retrained models in four rates, in points; a summary.",
+    "ZRF": "How much the answers about the forgotten are like those of an untrained model. It "
+    "should be what it is for retrained ones, not as large as can be.",
+    "calibration error": "How far confidence and accuracy lie apart; above zero for few samples "
+    "whatever the model does.",
+    "Brier score": "Squared distance of the answers from the truth; smallest for who says it.",
+    "log-loss": "Mean surprise at the true label.",
+    "update leakage": "How well who holds the model before and after tells whom the update is "
+    "about. Exact retraining tells it too: this is no failure to forget.",
+    "accuracy lost in the worst-hit class": "What the class that stays and loses most has lost.",
+    "accuracy lost near the forget set": "What the nearest samples that stay lost beyond all "
+    "others.",
+    "membership AUC of samples that stay": "How well an attacker tells samples that stay from "
+    "unseen ones: forgetting some may expose others.",
     "weight distance": "Distance to retrained weights. Two retrained models may be as far apart.",
     "seconds to unlearn": "Time that the method took.",
     "optimizer steps": "How often the weights were changed.",
@@ -134,7 +185,11 @@ def reading(name: str) -> str:
 
 _CAPTIONS = {
     ("fpr", "tpr"): "The higher a line rises above the diagonal, the better the attack. The "
-    "unlearned model's line should run where the retrained models' does.",
+    "unlearned model's line should run where the retrained models' does. Where false alarms are "
+    "few, on the right, single samples give themselves away.",
+    ("standing", "share"): "Zero is where retrained models stand, on average; everybody counts "
+    "once. What lies to the right of the retrained models' line is still remembered, and what lies "
+    "to the left was pushed too far.",
     ("class", "accuracy"): "The unlearned model should stand where the retrained models do, "
     "class by class.",
     ("loss", "share"): "Where both shapes coincide, a model treats the forgotten samples as it "
@@ -163,6 +218,17 @@ _CAPTIONS = {
     ("first telling direction", "second telling direction"): "Each panel has its own directions, "
     "those along which probes would look, found on other samples. Groups that lie apart can be "
     "told; a map shows two directions of many, and proves nothing by their lying together.",
+    ("steps", "share"): "A line that falls early is a model that learns soon. The unlearned "
+    "model's should fall where the retrained models' does.",
+    ("layer", "CKA"): "From the inputs on. The unlearned model should stand where retrained models "
+    "stand to each other.",
+    ("share of samples", "KLoM"): "All samples, in order. The unlearned line should run where that "
+    "of retrained models among themselves does.",
+    (
+        "confidence",
+        "accuracy",
+    ): "On the diagonal a model is as often right as it says; below it, it is too sure.",
+    ("class", "accuracy lost"): "No class should lose much more than it does by retraining.",
     ("step", "loss"): "The method's own objective, step by step.",
     ("step", "accuracy"): "What the method saw while it worked. The forgotten should fall, a class "
     "to nothing and single samples to where unseen ones lie; all else should stay where it was.",

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from expunge.algebra.noise import analytic_sigma, secret_normal
+from expunge.algebra.gaussian import analytic_sigma
+from expunge.algebra.noise import secret_normal
 from expunge.retracing.path import Ordered
 
 
