@@ -146,6 +146,16 @@ def test_whole_numbers_are_groups_and_others_are_cut_into_quarters():
     assert len(grouped(torch.full((3,), torch.nan))) == 0
 
 
+def test_a_rare_yes_that_is_a_number_with_a_fraction_is_a_group():
+    answers = torch.zeros(100)
+    answers[:20], answers[50] = 1, torch.nan
+    found = grouped(answers)
+    assert found.words == ("below 1", "from 1")
+    assert found.of[found.of >= 0].bincount().tolist() == [79, 20]
+    assert torch.equal(found.of == 1, answers == 1)
+    assert len(grouped(torch.full((9,), 0.5))) == 1
+
+
 def test_what_is_known_of_several_labels_is_which_stand_together():
     rows = torch.tensor([[0.0, 1, 1], [1, 0, 0], [0, 1, 1], [1, 1, 1]])
     found = parts(labels=lambda n: rows[torch.arange(n) % 4])

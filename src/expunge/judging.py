@@ -154,7 +154,8 @@ def _has(evidence: Evidence, name: str) -> bool:
 def judge(evidence: Evidence) -> Verdict:
     """Read the evidence by rules that were fixed beforehand."""
     guarded = [m for m in evidence.measurements if m.name in UTILITY and m.value is not None]
-    lost = [said for m in guarded if (said := say.loss_of_use(m))]
+    right = [m for m in guarded if m.goal == "higher"]
+    lost = [said for m in guarded if (said := say.loss_of_use(m, alone=not right))]
     word, reasons = _word(evidence)
     if not any(m.comparison or m.original for m in guarded):
         reasons = (*reasons, "whether usefulness was kept cannot be told from what was measured")
@@ -174,6 +175,7 @@ def _word(evidence: Evidence) -> tuple[Word, tuple[str, ...]]:
         [*(q.silence for q in questions), [each.silence for each in left]],
         [odd],
         [*(q.doubts(say.false_alarm) for q in questions), [each.false_alarm for each in left]],
+        [[each.unfair for each in left]],
         [*(q.no_power for q in questions), [each.no_power for each in left]],
         [*_too_wide(questions), [each.too_wide for each in left]],
     ):

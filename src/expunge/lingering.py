@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from expunge.algebra.statistics import Interval
 from expunge.evidence import Evidence
 from expunge.metric import Measurement
+from expunge.vetting import SEEN, UNLIKE
 
 LEAKS, RETURNS = "conditional leakage (bits)", "re-attack above an untrained model (bits)"
 """What decides about an attribute, each followed by its name."""
@@ -43,6 +44,7 @@ class Remainder:
     limit: str  # what passing cannot show
     in_vain: str  # what follows where the original passes too
     hidden: str  # what of the way to the features is as it was
+    unfair: str  # the samples are not what they should be
 
     @classmethod
     def of(cls, evidence: Evidence, what: str, name: str) -> "Remainder":
@@ -50,7 +52,8 @@ class Remainder:
         measured, chance = (evidence.measurement(f"{each}, {name}") for each in (what, _CHANCE))
         stays = evidence.measurement(f"{_STAYS}, {name}")
         hidden = _hidden(stays) if what == RETURNS else ""
-        return cls(measured, chance, _LIMITS[what], _IN_VAIN[what], hidden)
+        unfair = _unfair(*(evidence.measurement(each) for each in (SEEN, UNLIKE)))
+        return cls(measured, chance, _LIMITS[what], _IN_VAIN[what], hidden, unfair)
 
     @property
     def found(self) -> str:
@@ -131,6 +134,23 @@ class Remainder:
     @property
     def _high(self) -> float:
         return (self.measured.interval or (0.0, 0.0))[1]
+
+
+def _unfair(seen: Measurement, unlike: Measurement) -> str:
+    """What makes an audit unfair, whatever is asked of the samples."""
+    low, high = unlike.interval or (0.0, 0.0)
+    apart = unlike.floor or 0.0
+    if (seen.value or 0.0) > (seen.floor or 0.0):
+        return (
+            f"{seen.value:.0%} of the held-out samples are training samples too, so that nobody "
+            f"can say what the model makes of others"
+        )
+    if unlike.value is not None and (low > apart or high < -apart):
+        return (
+            f"validation samples, from which probes learn, are unlike test samples: in accuracy "
+            f"{unlike.note}, so that what probes do not find may be there"
+        )
+    return ""
 
 
 def _hidden(stays: Measurement) -> str:

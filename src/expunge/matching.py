@@ -24,7 +24,7 @@ from expunge.reserving import Reserve
 from expunge.tasks import Task
 
 _SOME = 256  # samples on which layers are compared
-_FEW = 4  # samples by which features are known again
+_FEW = 4  # samples; of fewer nobody can say how alike they are
 _ALIKE = 0.99  # a layer that is nearer to one of the original's says the same
 _SAME = 1e-9  # of two alignments
 _NEAR = 1e-3  # of the length of weights; such a difference makes no other layer
@@ -51,7 +51,7 @@ class _Call:
     name: str
     weighted: bool
     alike: Float[Tensor, " p"] | None  # how alike samples are in it; None: no numbers, or all one
-    ends: tuple[Tensor, ...]  # what a few samples were before it, and after
+    last: bool  # it said the features, or was given them
 
 
 def kept(before: nn.Module, after: nn.Module, reserve: Reserve, task: Task) -> Kept:
@@ -106,18 +106,20 @@ def _nearest(call: _Call, others: Sequence[_Call]) -> str | None:
 def _on_the_way(model: nn.Module, reserve: Reserve, task: Task) -> list[_Call]:
     """What layers said in one pass, in their order, before any said or was given the features."""
     rows = torch.linspace(0, len(reserve) - 1, min(_SOME, len(reserve))).long().unique()
-    with torch.inference_mode(), evaluating(model), _heard(model, len(rows)) as calls:
-        answer = task.answer(model, reserve.take(rows, device_of(model), task))
-    features = answer.embedding[:_FEW]
-    ends = [any(torch.equal(end, features) for end in call.ends) for call in calls]
-    return calls[: ends.index(True)] if True in ends else calls
+    batch = reserve.take(rows, device_of(model), task)
+    with torch.inference_mode(), evaluating(model):
+        features = task.answer(model, batch).embedding.clone()
+        with _heard(model, features) as calls:
+            task.answer(model, batch)
+    last = [call.last for call in calls]
+    return calls[: last.index(True)] if True in last else calls
 
 
 @contextmanager
-def _heard(model: nn.Module, size: int) -> Iterator[list[_Call]]:
+def _heard(model: nn.Module, features: Float[Tensor, "n d"]) -> Iterator[list[_Call]]:
     calls: list[_Call] = []
     named = [(name, module) for name, module in model.named_modules() if name]
-    handles = [m.register_forward_hook(partial(_hear, calls, name, size)) for name, m in named]
+    handles = [m.register_forward_hook(partial(_hear, calls, name, features)) for name, m in named]
     try:
         yield calls
     finally:
@@ -126,13 +128,13 @@ def _heard(model: nn.Module, size: int) -> Iterator[list[_Call]]:
 
 
 def _hear(
-    calls: list[_Call], name: str, size: int, module: nn.Module, args: Any, output: Any
+    calls: list[_Call], name: str, features: Tensor, module: nn.Module, args: Any, output: Any
 ) -> None:
-    told = tensor_of(output)
+    told, size = tensor_of(output), len(features)
     ends: list[Any] = [x for x in (args[0] if args else None, told) if _is_table(x, size)]
-    few = tuple(x[:_FEW].flatten(1).clone() for x in ends)
+    last = any(torch.equal(x.flatten(1), features) for x in ends)
     own = any(p.is_floating_point() for p in module.parameters(recurse=False))
-    calls.append(_Call(name, own, _likeness(told, size) if _is_table(told, size) else None, few))
+    calls.append(_Call(name, own, _likeness(told, size) if _is_table(told, size) else None, last))
 
 
 def _is_table(x: Any, size: int) -> bool:

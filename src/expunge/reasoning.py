@@ -156,11 +156,14 @@ def equal(m: Measurement, c: Comparison) -> str:
     )
 
 
-def loss_of_use(m: Measurement) -> str:
-    """A drop that chance does not explain, and that the margin or the references do not cover."""
+def loss_of_use(m: Measurement, *, alone: bool) -> str:
+    """A drop that chance does not explain, and that the margin or the references do not cover.
+
+    A loss that stands alone is of a model that is never right or wrong, as a regression is.
+    """
     c, sign = m.comparison, -1 if m.goal == "lower" else 1
     if c is None:
-        return _loss_since_the_original(m)
+        return _loss_since_the_original(m) if alone or m.goal == "higher" else ""
     gain = sorted((sign * c.difference.low, sign * c.difference.high))
     worst = min(sign * score for score in m.target)
     beneath = m.value is not None and sign * m.value < worst - c.margin and gain[1] < 0
@@ -177,9 +180,10 @@ def apart(c: Comparison) -> str:
 
 def _loss_since_the_original(m: Measurement) -> str:
     """Without references the original is all there is to compare with."""
-    if m.original is None or m.interval is None or m.value is None or m.goal != "higher":
+    if m.original is None or m.interval is None or m.value is None:
         return ""
-    if m.interval[1] < m.original.low:
+    higher = m.goal == "higher"
+    if m.interval[1] < m.original.low if higher else m.interval[0] > m.original.high:
         return f"{m.name} is {m.value:.3f}, and the original's is {m.original.value:.3f}"
     return ""
 

@@ -140,7 +140,11 @@ def groups_of(part: Part, task: Task, name: str) -> Groups:
 
 
 def grouped(values: Shaped[Tensor, " n"]) -> Groups:
-    """Numbered groups; numbers with a fraction are cut where a quarter of all lies below."""
+    """Numbered groups: whole numbers as they are, others cut where a quarter of all lies below.
+
+    Where nearly all are the same number, as of a yes and no that was read as numbers, the cuts
+    would all fall upon it: then the others are a group.
+    """
     seen, of = known(values), torch.full((len(values),), -1)
     if not values.is_floating_point():
         found, of[seen] = values[seen].long().unique(return_inverse=True)
@@ -149,6 +153,8 @@ def grouped(values: Shaped[Tensor, " n"]) -> Groups:
     if not len(numbers):
         return Groups(of, ())
     cuts = numbers.quantile(torch.tensor(_CUTS, dtype=torch.double)).unique()
+    if bool((cuts <= numbers.min()).all()) and len(more := numbers[numbers > numbers.min()]):
+        cuts = more.min()[None]
     found, of[seen] = torch.bucketize(numbers, cuts, right=True).unique(return_inverse=True)
     ends = ["", *(f"{cut:.3g}" for cut in cuts.tolist()), ""]
     return Groups(of, tuple(_span(ends[k], ends[k + 1]) for k in found.tolist()))

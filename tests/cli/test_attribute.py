@@ -97,3 +97,11 @@ def test_weights_of_another_model_are_refused_by_their_names(expunge):
     ended = expunge("audit", "model.safetensors", "other.safetensors", "--attribute", "colour")
     assert ended.code == 2
     assert "does not fit the model" in ended.err
+
+
+def test_two_attributes_are_not_one_of_them(expunge):
+    both = ("--attribute", "colour", "--attribute", "size")
+    ended = expunge("run", "--method", "leace", *both, "--id", "r3")
+    assert ended.code == 2
+    assert "--attribute names 'colour' and 'size'" in ended.err
+    assert "Request(...), Request(...)" in ended.err

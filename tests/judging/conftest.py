@@ -93,10 +93,10 @@ def _made_by(kinds, tier="standard"):
     )
 
 
-def _judged(*measurements, kinds=("samples",), tier="standard"):
+def _judged(*measurements, kinds=("samples",), tier="standard", useful=True):
     names = tuple(f"r{place}" for place, _ in enumerate(kinds, start=1))
-    useful = _measured("retain accuracy", goal="higher")
-    return judge(Evidence(names, (*measurements, useful), _made_by(kinds, tier)))
+    kept = (_measured("retain accuracy", goal="higher"),) if useful else ()
+    return judge(Evidence(names, (*measurements, *kept), _made_by(kinds, tier)))
 
 
 def _said(verdict):

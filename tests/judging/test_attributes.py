@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from expunge.metric import Measurement
+from expunge.vetting import SEEN, UNLIKE
 
 ATTRIBUTE = ("attribute",)
 LEAKS = "conditional leakage (bits), sex"
@@ -101,3 +102,25 @@ def test_lost_accuracy_is_degraded_without_references(lingering, judged):
         "test accuracy", 0.01, "higher", (0.0, 0.02), n=90, original=replace(before, low=0.2)
     )
     assert judged(*lingering(), useful, kinds=ATTRIBUTE).degraded
+
+
+@pytest.mark.parametrize(
+    ("doubt", "why"),
+    [
+        (Measurement(SEEN, 0.4, "lower", n=90, floor=0.1), "40% of the held-out samples"),
+        (
+            Measurement(UNLIKE, -0.3, interval=(-0.4, -0.2), n=90, floor=0.05, note="50% and 80%"),
+            "unlike test samples: in accuracy 50% and 80%",
+        ),
+    ],
+    ids=["trained on", "shown otherwise"],
+)
+def test_held_out_samples_that_are_not_what_they_should_be_make_no_pass(
+    doubt, why, lingering, judged, said
+):
+    found = judged(*lingering(), doubt, kinds=ATTRIBUTE)
+    assert found.word == "inconclusive"
+    assert why in said(found)
+    assert judged(*lingering("much"), doubt, kinds=ATTRIBUTE).word == "residual"
+    little = replace(doubt, value=0.0, interval=(-0.4, 0.2) if doubt.interval else None)
+    assert judged(*lingering(), little, kinds=ATTRIBUTE).word == "equivalent"

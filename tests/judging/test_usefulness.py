@@ -28,6 +28,20 @@ def test_without_references_usefulness_is_compared_with_the_original(judged):
     assert not judged(replace(alone, value=0.9, interval=(0.85, 0.95))).degraded
 
 
+def test_a_regression_that_lost_its_use_is_degraded_without_references(judged, said):
+    ruined = Measurement(
+        "test loss", 9.0, "lower", (7.0, 11.0), n=90, original=Interval(1.0, 0.8, 1.2)
+    )
+    assert judged(ruined, useful=False).degraded
+    assert "test loss is 9.000, and the original's is 1.000" in said(judged(ruined, useful=False))
+    assert not judged(replace(ruined, interval=(1.1, 17.0)), useful=False).degraded
+    assert not judged(replace(ruined, value=0.1, interval=(0.0, 0.2)), useful=False).degraded
+    kept = Measurement(
+        "test accuracy", 0.9, "higher", (0.8, 1.0), n=90, original=Interval(0.9, 0.8, 1.0)
+    )
+    assert not judged(ruined, kept, useful=False).degraded  # its loss is that of being sure
+
+
 def test_usefulness_that_was_not_measured_is_said(measured, made_by, said):
     found = judge(Evidence(("r1",), (measured(AUC),), made_by(("samples",))))
     assert "whether usefulness was kept cannot be told" in said(found)

@@ -254,7 +254,7 @@ def test_what_references_leak_stands_beside_it_and_a_floor_is_declared():
     assert found[BITS].target == pytest.approx((CHANNEL, CHANNEL), abs=0.12)
     assert found[BITS].comparison is None  # nothing is to be left, whatever references leak
     assert found[BITS].floor == 0.01
-    assert [name for name, m in found.items() if m.floor is not None] == [BITS]
+    assert found[BITS.replace("conditional ", "")].floor is None
 
 
 def test_where_no_layer_is_named_some_on_the_way_are_probed_before_and_after():
@@ -345,9 +345,44 @@ def test_without_an_attribute_to_ask_about_nothing_is_measured():
 
 
 def test_an_attribute_that_is_the_same_for_all_says_so():
-    (found,) = measured(trial(net(), net(), parts(sign=lambda y: y * 0))).values()
+    found = measured(trial(net(), net(), parts(sign=lambda y: y * 0)))[BITS]
     assert (found.name, found.value) == (BITS, None)
     assert "is the same for all" in found.note
+
+
+class _Noisy(nn.Module):
+    """Draws at random in every pass, or tells nothing once the test set has been asked about."""
+
+    def __init__(self, *, late):
+        super().__init__()
+        self.body, self.head = net(tilt=1.0)
+        self.late, self.asked = late, 0
+
+    def forward(self, x):
+        self.asked += 1
+        h = self.body(x)
+        told = h[:, 3:4] * (self.asked < 3) if self.late else h[:, 3:4] + torch.randn(len(x), 1)
+        return self.head(torch.cat([h[:, :3], told, h[:, 4:]], 1))
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_a_model_that_says_one_thing_and_then_another_is_not_believed(late):
+    found = measured(trial(net(), _Noisy(late=late)))
+    assert [name for name in found if "sign" in name] == [BITS]
+    assert found[BITS].value is None
+    assert "others when it is asked again" in found[BITS].note
+
+
+def test_features_beside_the_way_to_the_answers_are_not_measured_or_are_told():
+    task = Classification(layer="0", attributes=TASK.attributes)
+    beside = nn.Sequential(nn.Linear(5, 5), nn.Linear(5, C))
+
+    class Beside(nn.Sequential):
+        def forward(self, x):
+            return self[1](x) + self[0](x)[:, :C] * (0.2 if self.training else 0.0)
+
+    found = measured(trial(beside, Beside(*beside), task=task))
+    assert "no part in the answers" in found[BITS].note
 
 
 def test_evidence_with_leakage_is_kept_and_read_back():

@@ -1,5 +1,7 @@
 """What goes beside the attribute that was to go."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -122,3 +124,26 @@ def test_a_task_that_can_read_no_other_attribute_says_so():
 def test_without_an_attribute_that_leaves_nothing_is_measured():
     with pytest.raises(MissingInput, match="no request names an attribute"):
         measured(trial(net(), target=Samples((1,))))
+
+
+def broken(_):
+    raise KeyError("there is no such column")
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        (broken, "not measured: KeyError: 'there is no such column'"),
+        (lambda batch: batch[3][:2], "has the shape"),
+        (lambda batch: batch[3] * 0, "is the same for all"),
+        (lambda batch: torch.arange(len(batch[3])), "groups among"),
+    ],
+    ids=["a fault", "another shape", "one group", "a name"],
+)
+def test_an_attribute_that_nobody_asked_about_ends_nothing(other, why):
+    found = trial(net(without=[1]))
+    attributes = {**found.outcome.task.attributes, "odd": other}
+    task = Classification(attributes=attributes)
+    told = measured(replace(found, outcome=replace(found.outcome, task=task)))
+    assert why in told["other attribute (bits), odd"].note
+    assert told[OTHER].value > 0.9

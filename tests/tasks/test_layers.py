@@ -38,6 +38,18 @@ def test_auto_is_the_input_of_the_last_linear_to_run_not_the_last_registered():
     torch.testing.assert_close(features(model), model.body(X).tanh())
 
 
+@pytest.mark.parametrize("last", [nn.Identity(), nn.LogSoftmax(1)], ids=["logits", "log-softmax"])
+def test_auto_takes_the_layer_that_makes_the_answers_and_no_other_head_of_their_width(last):
+    class Aided(Net):
+        def forward(self, x):
+            answer = last(super().forward(x))
+            self.detour(2 * x)  # an auxiliary head, the last to run
+            return answer
+
+    model = Aided()
+    torch.testing.assert_close(features(model), model.body(X).tanh())
+
+
 def test_logits_and_features_come_from_one_forward_pass():
     model = Net()
     answer = Classification(layer="body").answer(model, BATCH)

@@ -34,9 +34,9 @@ def audit(  # noqa: PLR0913 - one parameter an option
     before: Annotated[Path, Argument(help=f"The original's weights: {_WEIGHTS}.")],
     after: Annotated[Path, Argument(help="The weights after unlearning.")],
     *,
-    classes: Labels = "",
-    samples: Positions = "",
-    attribute: Property = "",
+    classes: Labels = None,
+    samples: Positions = None,
+    attribute: Property = None,
     out: Annotated[
         Path | None,
         Option("--out", help="Write evidence, verdict and report here.", metavar="FOLDER"),

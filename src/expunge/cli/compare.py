@@ -35,9 +35,9 @@ def compare(  # noqa: PLR0913 - one parameter an option
         list[str],
         Option("--method", help="A method; name two or more.", metavar="NAME"),
     ],
-    classes: Labels = "",
-    samples: Positions = "",
-    attribute: Property = "",
+    classes: Labels = None,
+    samples: Positions = None,
+    attribute: Property = None,
     settings: Settings = None,
     out: Annotated[
         Path | None, Option("--out", help="Write one page about all of them.", metavar="FILE")

@@ -11,9 +11,9 @@ from expunge.cli.showing import emit, progressing, say
 
 def doctor(
     *,
-    classes: Labels = "",
-    samples: Positions = "",
-    attribute: Property = "",
+    classes: Labels = None,
+    samples: Positions = None,
+    attribute: Property = None,
     as_json: AsJson = False,
     config: Config = DEFAULT_CONFIG,
 ) -> None:

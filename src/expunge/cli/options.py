@@ -12,10 +12,11 @@ Config = Annotated[
     Path, Option("--config", help="The project's file.", metavar="FILE", show_default=True)
 ]
 Labels = Annotated[
-    str, Option("--classes", help="Labels, such as 7,8.", metavar="LABELS", rich_help_panel=_TARGET)
+    list[str] | None,
+    Option("--classes", help="Labels, such as 7,8.", metavar="LABELS", rich_help_panel=_TARGET),
 ]
 Positions = Annotated[
-    str,
+    list[str] | None,
     Option(
         "--samples",
         help="Positions in the training set, such as 3,14, or @FILE with one on each line.",
@@ -24,7 +25,7 @@ Positions = Annotated[
     ),
 ]
 Property = Annotated[
-    str,
+    list[str] | None,
     Option(
         "--attribute",
         help="A property that the task can read.",

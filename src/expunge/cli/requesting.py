@@ -1,6 +1,7 @@
 """From options to a request."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -11,9 +12,11 @@ from expunge.request import Attribute, Classes, Request, Samples, Target
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-def target_of(classes: str, samples: str, attribute: str) -> Target:
-    """What exactly one of three options names."""
-    given = [bool(option) for option in (classes, samples, attribute)]
+def target_of(
+    classes: Sequence[str] | None, samples: Sequence[str] | None, attributes: Sequence[str] | None
+) -> Target:
+    """What exactly one of three options names; one that is given twice names more."""
+    given = [any(option or ()) for option in (classes, samples, attributes)]
     if sum(given) != 1:
         said = "nothing was named" if not any(given) else "more than one kind was named"
         raise MissingInput(
@@ -21,10 +24,20 @@ def target_of(classes: str, samples: str, attribute: str) -> Target:
             hint="give one of --classes 7, --samples 3,14 (or @FILE), --attribute NAME.",
         )
     if classes:
-        return Classes(_numbers(classes, "--classes"))
+        return Classes(_numbers(",".join(classes), "--classes"))
     if samples:
-        return Samples(_numbers(_listed(samples), "--samples"))
-    return Attribute(attribute)
+        return Samples(_numbers(",".join(map(_listed, samples)), "--samples"))
+    return Attribute(_only([*dict.fromkeys(attributes or ())]))
+
+
+def _only(names: Sequence[str]) -> str:
+    if len(names) > 1:
+        raise RequestDoesNotFit(
+            f"--attribute names {' and '.join(map(repr, names))}, and a request is about one",
+            hint="run again for the next, with weights = the model that the first run left; or in "
+            "Python split(train, Request(...), Request(...)), which removes both at once.",
+        )
+    return names[0]
 
 
 def request_of(target: Target, *, name: str = "", subject: str = "", reason: str = "") -> Request:

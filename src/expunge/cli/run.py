@@ -51,9 +51,9 @@ MethodName = Annotated[
 def run(  # noqa: PLR0913 - one parameter an option
     *,
     method: MethodName,
-    classes: Labels = "",
-    samples: Positions = "",
-    attribute: Property = "",
+    classes: Labels = None,
+    samples: Positions = None,
+    attribute: Property = None,
     settings: Settings = None,
     subject: Annotated[
         str, Option("--subject", help="Whose request it is; only a keyed hash is kept.")

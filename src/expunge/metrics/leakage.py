@@ -28,12 +28,15 @@ from expunge.algebra.gains import interval, rare
 from expunge.algebra.guessing import blind, price, prices
 from expunge.algebra.statistics import Interval
 from expunge.displaying import Found, by_place, listed, mapped, spread
+from expunge.doubting import check, same_as_before
 from expunge.errors import MissingInput, UnknownName
 from expunge.metric import Exhibit, Measurement, Metric, Trial
 from expunge.observing import device_of
+from expunge.outcome import Outcome
 from expunge.probing import Finding, Question, Worth, best, probe
 from expunge.representing import FEATURES, LOGITS, Places, between, inputs_of, represent, untrained
 from expunge.reserving import Reserve, reserve, wanted
+from expunge.vetting import vetted
 
 _BEYOND, _IN_ALL = "conditional leakage", "leakage"
 _AT = {FEATURES: "", LOGITS: " in the logits"}
@@ -61,11 +64,17 @@ class Leakage(Metric):
         names = wanted(self.names, outcome.split)
         self._check(outcome.before)
         held = reserve(outcome.split, outcome.task, names, self.subjects)
-        models = {"original": outcome.before, "unlearned": outcome.after}
-        layers = self.layers
-        if layers is None:
-            layers = between([*models.values()], held, outcome.task, _ON_THE_WAY)
-        seen = {which: represent(m, held, outcome.task, layers) for which, m in models.items()}
+        yield from vetted(trial, held)
+        try:
+            check(outcome.before, held, outcome.task)
+            doubts = check(outcome.after, held, outcome.task)
+            layers, seen = self._seen(outcome, held)
+            for which, first in (("original", trial.before), ("unlearned", trial.after)):
+                same_as_before(first.test, seen[which][LOGITS])
+        except MissingInput as why:
+            for name in names:
+                yield Measurement.missing(f"{_BEYOND} (bits), {name}", why.fact)
+            return
         for name in names:
             try:
                 question = Question.about(held, name)
@@ -73,7 +82,17 @@ class Leakage(Metric):
                 yield Measurement.missing(f"{_BEYOND} (bits), {name}", why.fact)
                 continue
             found = dict(self._findings(question, seen))
-            yield from _Study(self, trial, held, name, question, layers, seen, found).told()
+            study = _Study(self, trial, held, name, question, layers, seen, found, doubts)
+            yield from study.told()
+
+    def _seen(self, outcome: Outcome, held: Reserve) -> tuple[tuple[str, ...], dict[str, Places]]:
+        """The layers that are probed, and what both models make of all samples."""
+        models = {"original": outcome.before, "unlearned": outcome.after}
+        layers = self.layers
+        if layers is None:
+            layers = between([*models.values()], held, outcome.task, _ON_THE_WAY)
+        seen = {which: represent(m, held, outcome.task, layers) for which, m in models.items()}
+        return layers, dict(seen)
 
     def probed(
         self, question: Question, x: Float[Tensor, "n d"], most: int | None = None
@@ -122,6 +141,7 @@ class _Study:
     layers: tuple[str, ...]
     seen: Mapping[str, Places]
     found: Mapping[tuple[str, str, str], Found]
+    doubts: str  # of the unlearned model
 
     def told(self) -> Iterator[Measurement]:
         yield self._deciding()
@@ -155,7 +175,7 @@ class _Study:
             one,
             target=tuple(self._of(member.load()).worth().value for member in members),
             floor=self.metric.floor,
-            note=f"{one.note}; {self._circumstances()}",
+            note=f"{one.note}; {self._circumstances()}{self.doubts}",
             exhibit=by_place(self.name, beyond, (*self.layers, *_AT)),
         )
 

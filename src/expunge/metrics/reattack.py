@@ -25,6 +25,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from expunge.algebra.gains import interval, ranking
+from expunge.doubting import check
 from expunge.errors import BadSetting, MissingInput
 from expunge.matching import Kept, holds, kept, weighted
 from expunge.metric import Exhibit, Measurement, Metric, Trial
@@ -76,17 +77,22 @@ class Reattack(Metric):
         outcome = trial.outcome
         names = wanted(self.names, outcome.split)
         held = reserve(outcome.split, outcome.task, names, self.subjects)
-        stays = kept(outcome.before, outcome.after, held, outcome.task)
+        try:
+            for model in (outcome.before, outcome.after):
+                check(model, held, outcome.task)
+            stays = kept(outcome.before, outcome.after, held, outcome.task)
+        except MissingInput as why:
+            for name in names:
+                yield from _missing(name, why)
+            return
         pace = Pace(self.steps, self.batch, self.lr)
         for name in names:
             try:
-                question = Question.about(held, name)
-                attacker = Attacker.of(outcome.task, held, question, pace)
+                attacker = Attacker.of(outcome.task, held, Question.about(held, name), pace)
                 siege = _Siege.of(self, attacker, trial, stays)
                 curves = siege.curves(trial)
             except MissingInput as why:
-                yield Measurement.missing(f"re-attack (bits), {name}", why.fact)
-                yield Measurement.missing(_above_of(name), why.fact)
+                yield from _missing(name, why)
             else:
                 yield from _told(name, curves, siege.where, self.floor)
             yield _stays(name, stays)
@@ -200,6 +206,11 @@ def _worthwhile(
     }
     most = min(costs, key=lambda name: costs[name])
     return tuple(dict.fromkeys([pairs[-1], (most, few[most])]))
+
+
+def _missing(name: str, why: MissingInput) -> Iterator[Measurement]:
+    for called in (f"re-attack (bits), {name}", _above_of(name)):
+        yield Measurement.missing(called, why.fact)
 
 
 def _stays(name: str, stays: Kept) -> Measurement:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from expunge.errors import BatchUnreadable
@@ -18,22 +19,31 @@ def answered(model: nn.Module, layer: str, call: Callable[[], Tensor]) -> Answer
 
 
 def _auto(model: nn.Module, call: Callable[[], Tensor]) -> Answer:
-    """Find the input of the last Linear whose output is as large as the logits.
+    """Find the input of the Linear whose output the logits are, or are but for their normaliser.
 
-    Last in the order of the forward pass: the order of registration may be another.
+    Where there is none, because something is done to the logits yet, it is the last one to run
+    whose output is as large: the order of registration may be another.
     """
-    seen: dict[int, Tensor] = {}
+    seen: list[tuple[Tensor, Tensor]] = []
 
     def keep(_module: nn.Module, args: Any, output: Tensor) -> None:
         if args:
-            seen[output.numel()] = args[0]
+            seen.append((args[0], output))
 
     with _hooked((m for m in model.modules() if isinstance(m, nn.Linear)), keep):
         logits = call()
-    x = seen.get(logits.numel())
-    if x is None or len(x) != len(logits):
+    large = [(x, said) for x, said in seen if said.numel() == logits.numel()]
+    makers = [x for x, said in large if _is_said(logits, said)] or [x for x, _ in large]
+    if not makers or len(makers[-1]) != len(logits):
         return Answer(logits, None, _candidates(model), AUTO)
-    return Answer(logits, x.flatten(1))
+    return Answer(logits, makers[-1].flatten(1))
+
+
+def _is_said(logits: Tensor, said: Tensor) -> bool:
+    said = said.reshape(logits.shape)
+    if torch.equal(said, logits):
+        return True
+    return logits.ndim > 1 and torch.equal(said.log_softmax(-1), logits)
 
 
 def _from(model: nn.Module, layer: str, call: Callable[[], Tensor]) -> Answer:

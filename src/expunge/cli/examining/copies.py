@@ -1,19 +1,14 @@
 """The same inputs twice: what is forgotten in one place and kept in another is not forgotten."""
 
-from collections import Counter
-from hashlib import sha256
-from typing import Any
-
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from expunge.batching import Batches, is_resident
-from expunge.cli.examining.data import leaves
+from expunge.batching import is_resident
 from expunge.cli.examining.findings import Findings
-from expunge.observing import BATCH
 from expunge.splitting import Data, Part, Split
 from expunge.tasks import Task
+from expunge.twins import prints
 
 _MOST = 10_000  # samples of a dataset that must be read one by one
 
@@ -48,14 +43,9 @@ def look_for_copies(parts: Split, task: Task, found: Findings) -> None:
 
 def _prints(name: str, part: Part, task: Task, found: Findings) -> dict[bytes, int]:
     """A digest of every sample's inputs, and where the first of them is."""
-    ids = _looked_at(name, part, found)
     seen: dict[bytes, int] = {}
-    # Samples of other datasets are read one by one: padding would depend on the batch they are in.
-    batches = Batches(Part(part.source, ids), BATCH if is_resident(part.source) else 1)
-    for positions, batch in batches.indexed():
-        rows = _rows(leaves(task.inputs(batch)), len(positions))
-        for position, row in zip(positions.tolist(), rows, strict=False):
-            seen.setdefault(row, position)
+    for position, row in prints(Part(part.source, _looked_at(name, part, found)), task):
+        seen.setdefault(row, position)
     return seen
 
 
@@ -66,16 +56,3 @@ def _looked_at(name: str, part: Part, found: Findings) -> Int[Tensor, " n"]:
     if note not in found.notes:
         found.notes.append(note)
     return part.indices[torch.linspace(0, len(part) - 1, _MOST).long()]
-
-
-def _rows(tensors: list[Tensor], count: int) -> list[bytes]:
-    """One digest a sample; a tensor that has no row for each of them tells none apart."""
-    counts = Counter(len(x) for x in tensors if x.ndim)
-    tables: list[Any] = [
-        x.contiguous().reshape(count, -1).view(torch.uint8).numpy()
-        for x in tensors
-        if x.ndim and len(x) == count
-    ]
-    if not counts[count]:
-        return []
-    return [sha256(b"".join(table[i].tobytes() for table in tables)).digest() for i in range(count)]

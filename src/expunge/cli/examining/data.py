@@ -13,7 +13,7 @@ from expunge.cli.steps import labels_of
 from expunge.observing import device_of, evaluating
 from expunge.splitting import Data, Part
 from expunge.tasks import Batch, Task
-from expunge.tasks.reading import mapped
+from expunge.twins import leaves
 
 _PROBES = 64  # samples: enough to see what all of them are like
 
@@ -47,13 +47,6 @@ def look_at_data(look: Look) -> None:
         )
     if look.model is not None:
         _look_at_answers(look, look.model, batch)
-
-
-def leaves(nest: Any) -> list[Tensor]:
-    """Every tensor in a nest."""
-    found: list[Tensor] = []
-    mapped(nest, lambda leaf: found.append(leaf) if isinstance(leaf, Tensor) else None)
-    return found
 
 
 def is_finite(value: Tensor) -> bool:
