@@ -25,7 +25,7 @@ def turned(data):
 
 
 def both(train, validation, test):
-    """What is found of the samples, for a model that answers rightly as long as they are as they were."""
+    """What is found of the samples, for a model that answers rightly those it knows."""
     request = Request(Attribute("sign"))
     parts = split(train, request, validation=validation, test=test)
     model = nn.Linear(4, 2)

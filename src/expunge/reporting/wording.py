@@ -109,8 +109,8 @@ _READINGS = {
     "better than nearly all retrained models do; what counts is the share of theirs.",
     "standing of the most exposed": "How far the most exposed samples stand out among retrained "
     "models, in their deviations.",
-    "held-out samples seen in training": "Share of the samples for probes whose inputs are training "
-    "samples' too; on those nobody can say what the model makes of others.",
+    "held-out samples seen in training": "Share of the samples for probes whose inputs are those "
+    "of training samples; on them nobody can say what the model makes of others.",
     "accuracy on validation samples less on test samples": "The original's; far from zero, one of "
     "the two is shown otherwise, and probes that learn from one find nothing in the other.",
     "exposed samples": "Share of samples whose attribute the features still tell for the most "

@@ -42,13 +42,14 @@ def test_features_that_are_held_are_counted(toy):
 def test_batches_in_which_nobody_answers_are_not_taken_for_knowledge(toy):
     people = toy.drawn()
     few = torch.where(torch.arange(200) % 40 == 0, people.z, -1)
-    found = toy.outcome(
-        toy.people(torch.randn_like(people.x), people.y, few), erase=False, batch=5, epochs=2
-    )
-    heard = found.traces["bits of ink that critics know"]
-    assert len(heard) <= 10
-    (note,) = [note for note in found.notes if "critics knew" in note]
-    assert float(note.split()[6]) < 0.5
+    bits = []
+    for seed in range(4):  # by chance critics know a little of five answers
+        noise = torch.randn(people.x.shape, generator=torch.Generator().manual_seed(seed))
+        found = toy.outcome(toy.people(noise, people.y, few), erase=False, batch=5, epochs=2)
+        assert len(found.traces["bits of ink that critics know"]) <= 10
+        (note,) = [note for note in found.notes if "critics knew" in note]
+        bits.append(float(note.split()[6]))
+    assert sum(bits) / 4 < 0.5
 
 
 def test_none_but_the_directions_of_the_task_may_be_carried(toy):
