@@ -1,11 +1,13 @@
 """Settings of a method: a word that is not known is refused, and the nearest is named."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import pytest
 
-from expunge.errors import UnknownName
+from expunge.errors import BadSetting, UnknownName
 from expunge.method import Method
 
 
@@ -16,6 +18,12 @@ class Sorting(Method):
     plain: Literal["up", "down"] = "up"
     either: Literal["up", "down"] | int | None = None
     free: Literal["auto"] | str = "auto"  # noqa: PYI051 - as a plug-in may write it
+    count: int = 1
+    share: float = 0.5
+    really: bool = False
+    three: tuple[float, float, float] | None = None
+    several: tuple[str, ...] = ()
+    how: Callable[[Any], Any] | None = None
 
     def forget(self, model, case):
         del case
@@ -38,3 +46,44 @@ def test_the_nearest_word_is_named():
 )
 def test_what_is_known_and_what_is_no_word_are_taken(settings):
     assert {**settings}.items() <= Sorting(**settings).describe().items()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"plain": 0},
+        {"either": 0.5},
+        {"count": "3"},
+        {"count": 2.0},
+        {"count": True},
+        {"share": (0.5,)},
+        {"share": None},
+        {"really": 1},
+        {"three": (1.0, 2.0)},
+        {"three": "abc"},
+        {"several": (1,)},
+        {"several": "odd"},
+        {"how": "sin"},
+    ],
+    ids=str,
+)
+def test_a_value_of_another_kind_is_refused_and_the_kind_is_said(settings):
+    with pytest.raises(BadSetting, match=f"{next(iter(settings))} of Sorting cannot be") as told:
+        Sorting(**settings)
+    assert "it is of the type" in told.value.hint
+    assert "typing." not in told.value.hint
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"count": np.int64(3), "share": np.float32(0.25)},
+        {"share": 1},
+        {"three": [1, 2.0, 3]},
+        {"several": ("a", "b", "c", "d")},
+        {"how": len},
+    ],
+    ids=str,
+)
+def test_values_of_the_kind_are_taken_in_every_dress(settings):
+    assert Sorting(**settings)

@@ -181,7 +181,7 @@ def _word(evidence: Evidence) -> tuple[Word, tuple[str, ...]]:
     ):
         said = tuple(dict.fromkeys(doubt for some in doubts for doubt in some if doubt))
         if said:
-            return "inconclusive", said
+            return "inconclusive", (*said, *(each.known for each in left if each.known))
     answers = dict.fromkeys(answer for q in questions for answer in q.answers)
     rehearsed = say.rehearsed(rehearsal)
     return "equivalent", (*answers, *rehearsed, *(each.gone for each in left))

@@ -31,7 +31,8 @@ _LIMITS = {
 }
 _IN_VAIN = {
     LEAKS: "passing would mean little",
-    RETURNS: "the re-attack could not have told",  # any network learns as soon from the inputs
+    RETURNS: "the re-attack could not have told: a network that was never trained learns it about "
+    "as soon, from inputs that show it to anybody who holds labels",
 }
 
 
@@ -99,6 +100,14 @@ class Remainder:
             f"clearly more than {TOLD:g} ({_of(then)}), so that {self.in_vain}"
             f"{self.hidden and f'; {self.hidden}: it may be hidden there, and not erased'}"
         )
+
+    @property
+    def known(self) -> str:
+        """How far it fell, which is worth knowing where that is not enough for an answer."""
+        then, m = self.measured.original, self.measured
+        if m.value is None or then is None or then.low <= TOLD:
+            return ""
+        return f"what is known: {m.name} went from {then.value:.3f} to {m.value:.3f}"
 
     @property
     def too_wide(self) -> str:

@@ -56,7 +56,8 @@ def test_a_re_attack_that_no_network_resists_could_not_have_told(lingering, judg
     assert found.word == "inconclusive"
     assert RETURNS in said(found)
     assert "-0.525 to -0.389" in said(found)
-    assert "could not have told" in said(found)
+    assert "could not have told: a network that was never trained" in said(found)
+    assert f"what is known: {LEAKS} went from 0.250 to -0.006" in said(found)
     assert "wholly below" not in said(found)
 
 
