@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from expunge.outcome import Outcome
     from expunge.recipe import Recipe
     from expunge.recording import record
+    from expunge.rehearsing import rehearse
     from expunge.reporting import Page, render
     from expunge.request import Attribute, Classes, Request, Samples
     from expunge.retraining import retrain
+    from expunge.shadowing import shadow
     from expunge.splitting import Split, split
     from expunge.tasks import Classification, MultiLabel, Regression, Task
     from expunge.unlearning import unlearn
@@ -43,8 +45,10 @@ _HOMES = {
     "audit": "auditing",
     "judge": "judging",
     "record": "recording",
+    "rehearse": "rehearsing",
     "render": "reporting",
     "retrain": "retraining",
+    "shadow": "shadowing",
     "split": "splitting",
     "unlearn": "unlearning",
 }
@@ -70,8 +74,10 @@ __all__ = [
     "audit",
     "judge",
     "record",
+    "rehearse",
     "render",
     "retrain",
+    "shadow",
     "split",
     "unlearn",
 ]
