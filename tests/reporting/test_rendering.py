@@ -234,6 +234,17 @@ def test_a_comparison_tells_each_attempt_and_opens_the_first(make):
     assert "Retrained models" in page.text
 
 
+def test_what_decides_besides_stands_beside_it(make):
+    plain = make("classes")
+    first = plain.measurement("test accuracy, removed classes")
+    again = replace(first, name="relearning steps, removed classes", value=21.5)
+    both = replace(plain, measurements=(*plain.measurements, again))
+    told, untold = (overview([(each, judge(each), "")]).html for each in (both, plain))
+    assert "and relearning steps, removed classes." in Outline(told).text
+    assert re.search(r'data-label="What decides too"><span class="figure">21.5', told)
+    assert "What decides too" not in untold
+
+
 def test_a_comparison_of_nothing_is_a_page():
     assert "0 attempts" in Outline(overview([]).html).text
 

@@ -30,6 +30,7 @@ class Attempt:
     method: str
     verdict: Verdict
     decides: Row
+    besides: Row  # decides too, of another kind
     useful: Row
     seconds: str
     faster: str
@@ -59,18 +60,24 @@ def contests(cases: Sequence[Judged]) -> list[Contest]:
 
 
 def _attempt(place: int, evidence: Evidence, verdict: Verdict) -> Attempt:
-    provenance = evidence.provenance
+    provenance, decides = evidence.provenance, deciding(evidence)
     rows = {row.name: row for group in groups(evidence) for row in group.rows}
     faster = evidence.measurement("speed relative to retraining").value
     return Attempt(
         place,
         provenance.method,
         verdict,
-        _first(rows, deciding(evidence)),
+        first := _first(rows, decides),
+        _first(rows, [name for name in decides if _kind(name) != _kind(first.name)]),
         _first(rows, _USEFULNESS),
         "" if provenance.seconds is None else duration(provenance.seconds),
         "" if faster is None else f"{number(faster, 0 if faster >= 10 else 1)}×",  # noqa: RUF001
     )
+
+
+def _kind(name: str) -> str:
+    """What is measured, whoever it is asked about."""
+    return name.partition(",")[0]
 
 
 def _first(rows: dict[str, Row], names: Sequence[str]) -> Row:
