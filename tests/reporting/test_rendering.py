@@ -245,6 +245,15 @@ def test_what_decides_besides_stands_beside_it(make):
     assert "What decides too" not in untold
 
 
+def test_what_rows_of_one_group_mean_alike_is_said_once(make):
+    plain = make("classes")
+    some = [Measurement(f"representation CKA, forget, {layer}", 0.7) for layer in range(3)]
+    evidence = replace(plain, measurements=(*plain.measurements, *some))
+    text = Outline(render(evidence, judge(evidence)).html).text
+    assert text.count("How alike the model and retrained ones see the samples") == 1
+    assert text.count("Representation CKA, forget,") == 3
+
+
 def test_a_comparison_of_nothing_is_a_page():
     assert "0 attempts" in Outline(overview([]).html).text
 
