@@ -8,12 +8,14 @@ from torch import nn
 
 from expunge import Classes, Outcome, Request, audit, judge, retrain, split
 from expunge.metrics.accuracy import Accuracy
-from expunge.metrics.attribution import Attribution
+from expunge.metrics.aus import Aus
 from expunge.metrics.loss import Loss
+from expunge.metrics.probe import Probe
+from expunge.metrics.relearning import Relearning
 from expunge.problems.digits import digits
-from expunge.tiers import suite
 from expunge.unlearning import seeded
 
+METRICS = (Accuracy(), Loss(), Aus(), Probe(), Relearning(runs=3))
 GONE = "test accuracy, removed classes"
 
 
@@ -33,8 +35,7 @@ class World:
 
     def judged(self, after):
         outcome = Outcome.of(self.model, after, self.split, task=self.problem.task)
-        metrics = [each for each in suite() if not isinstance(each, Attribution)]  # no verdict's
-        evidence = audit(outcome, metrics, references=self.references)
+        evidence = audit(outcome, METRICS, references=self.references)
         return evidence, judge(evidence)
 
 
