@@ -274,5 +274,11 @@ def _y(exhibit: Exhibit, ticks: int = 5) -> alt.Y:
 
 def _words() -> alt.Axis:
     return alt.Axis(
-        ticks=False, domain=False, grid=False, labelColor=INK, labelPadding=10, labelLimit=0
+        ticks=False,
+        domain=False,
+        grid=False,
+        labelColor=INK,
+        labelPadding=10,
+        labelLimit=0,
+        minExtent=84,  # a reader's font may be wider than that of the drawing
     )
