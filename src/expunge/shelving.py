@@ -20,7 +20,7 @@ from expunge.fitting import Fit, untaped
 from expunge.observing import Observation, Snapshot
 from expunge.recipe import Recipe
 from expunge.seeding import seeded, stream
-from expunge.splitting import Part, Split
+from expunge.splitting import Data, Part, Split
 from expunge.storing import (
     as_json,
     digest_json,
@@ -197,6 +197,14 @@ def making(split: Split, recipe: Recipe, task: Task) -> dict[str, Any]:
         "start": start_of(recipe),
         "task": as_json(task),
     }
+
+
+def looked_at(validation: Data | None) -> dict[str, str]:
+    """What unlearned models hang on besides, where a method may look at data set aside."""
+    if validation is None:
+        return {}
+    with seeded(0):  # as above
+        return {"validation": data_digest(validation)}
 
 
 def numbered(seeds: int | Sequence[int]) -> Sequence[int]:
