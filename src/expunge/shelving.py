@@ -255,7 +255,9 @@ def purge(ids: Tensor, train: str, cache: str | Path) -> list[Path]:
         innocent = {int(i) for i in ids} <= set(body["forget"])
         patterns = ("*.answers.safetensors", ".*.partial") if innocent else ("*", ".*.partial")
         found = {path for pattern in patterns for path in about.parent.glob(pattern)}
-        removed += [path for path in sorted(found) if forget_file(path)]
+        # What tells whose they are goes last: a purge that was interrupted finds the rest by it.
+        ordered = sorted(found, key=lambda path: (path == about, path))
+        removed += [path for path in ordered if forget_file(path)]
         if innocent:
             kept = sorted(set(body["forget"]) - {int(i) for i in ids})
             write_json(about, "references", {"train": train, "forget": kept})
