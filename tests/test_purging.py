@@ -1,5 +1,6 @@
 """A purge removes what a cache holds of forgotten samples, and no more than that."""
 
+import pytest
 import torch
 from torch import nn
 from torch.utils.data import TensorDataset
@@ -8,7 +9,7 @@ from expunge import Classification, Recipe, Request, Samples, split
 from expunge.batching import data_digest
 from expunge.retraining import retrain
 from expunge.shelving import purge
-from expunge.storing import read_json
+from expunge.storing import forget_file, read_json
 
 TASK = Classification()
 
@@ -77,6 +78,25 @@ def test_a_purge_takes_half_trained_models_too(tmp_path):
     training.write_bytes(b"half")
     purge(torch.tensor([8]), data_digest(data()), tmp_path)
     assert not training.exists()
+
+
+def test_a_purge_that_was_interrupted_can_be_done_again(tmp_path, monkeypatch):
+    trainings(tmp_path, seeds=2)
+    removed = []
+
+    def forget_two(path):
+        if len(removed) == 2:
+            raise KeyboardInterrupt
+        removed.append(path)
+        return forget_file(path)
+
+    with monkeypatch.context() as cut:
+        cut.setattr("expunge.shelving.forget_file", forget_two)
+        with pytest.raises(KeyboardInterrupt):
+            purge(torch.tensor([7]), data_digest(data()), tmp_path)
+    assert kept(tmp_path)
+    purge(torch.tensor([7]), data_digest(data()), tmp_path)
+    assert kept(tmp_path) == []
 
 
 def test_a_purge_leaves_other_training_sets_alone(tmp_path):

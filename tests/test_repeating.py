@@ -8,7 +8,17 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from expunge import Classification, Fit, Outcome, Recipe, Request, Samples, split, unlearn
+from expunge import (
+    Classes,
+    Classification,
+    Fit,
+    Outcome,
+    Recipe,
+    Request,
+    Samples,
+    split,
+    unlearn,
+)
 from expunge.batching import data_digest
 from expunge.errors import BadSetting, MissingInput
 from expunge.method import Method
@@ -48,6 +58,15 @@ class Appending(Method):
     def forget(self, model, case):
         del case
         model.append(nn.Linear(3, 3))
+        return model
+
+
+@dataclass(frozen=True)
+class Retold(Method):
+    """Changes nothing, whatever it is told."""
+
+    def forget(self, model, case):
+        del case
         return model
 
 
@@ -119,6 +138,20 @@ def test_originals_serve_every_method_and_every_forget_set(tmp_path):
     repeated(recipe, cache=tmp_path, found=outcome(gone=(7, 8)))
     assert len(recipe.fit.seen) == 2
     assert not same(first, other)
+
+
+def test_what_a_method_is_told_to_forget_and_may_look_at_makes_another_repeat(tmp_path):
+    recipe, gone = Recipe(build, Counting()), Samples(tuple(range(2, 30, 3)))
+    given = {"test": data(11, 1)}
+    for parts in (
+        split(data(), Request(gone), **given),
+        split(data(), Request(Classes((2,))), **given),  # the same samples
+        split(data(), Request(gone), validation=data(7, 2), **given),
+        split(data(), Request(gone), validation=data(7, 3), **given),
+    ):
+        repeated(recipe, found=unlearn(build(), parts, Retold(), task=TASK), cache=tmp_path)
+    assert len([*tmp_path.glob("*/repeat-0.safetensors")]) == 4
+    assert len(recipe.fit.seen) == 2
 
 
 def test_a_torn_file_is_made_again(tmp_path):

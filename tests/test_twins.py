@@ -49,6 +49,11 @@ def test_data_that_must_be_read_one_by_one_are_not_looked_through():
     assert among(Part.whole(OneByOne(rows(4))), Part.whole(rows(4)), TASK) is None
 
 
+def test_inputs_that_have_no_row_a_sample_are_not_said_to_be_new():
+    summed = Classification(inputs=lambda batch: batch[0].sum())
+    assert among(Part.whole(rows(4)), Part.whole(rows(5)), summed) is None
+
+
 def test_a_sample_has_the_same_print_however_it_is_read():
     kept = rows(4)
     assert [*prints(Part.whole(kept), TASK)] == [*prints(Part.whole(OneByOne(kept)), TASK)]

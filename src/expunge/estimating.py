@@ -159,7 +159,8 @@ class _Trial:
         outcome = Outcome.of(work.model, work.model, work.split, task=work.task)
         there = 0 if work.cache is None else held(outcome, work.recipe, work.cache, roles)
         why = "each trained on some of the forgotten and unseen samples, and unlearned"
-        seconds = self._ensemble(work.recipe, count - there) + count * self._forgotten
+        unlearned = count - roles["retrained"]
+        seconds = self._ensemble(work.recipe, count - there) + unlearned * self._forgotten
         return Item("shadow models", count, there, seconds, why)
 
     def repeats(self) -> Item | None:

@@ -99,5 +99,9 @@ def _repeated(outcome: Outcome, means: Means, given: Company, progress: Progress
     count = REPEATS[means.tier]
     if given.repeats is not None or not count or outcome.method is None:
         return given
-    repeats = repeat(outcome, means.recipe, seeds=count, cache=means.cache, progress=progress)
+    try:
+        repeats = repeat(outcome, means.recipe, seeds=count, cache=means.cache, progress=progress)
+    except ExpungeError as why:  # a method that fails on another original, say
+        told = Measurement.missing("repeated unlearning", why.fact)
+        return replace(given, missing=(*given.missing, told))
     return replace(given, repeats=repeats)

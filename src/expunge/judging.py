@@ -166,6 +166,8 @@ def _word(evidence: Evidence) -> tuple[Word, tuple[str, ...]]:
     """Residual first; then all that keeps from an answer; equivalent only where nothing does."""
     questions = [_question(evidence, names) for names in _of_data(evidence)]
     left = [Remainder.of(evidence, *which) for which in _of_attributes(evidence)]
+    if not questions and not left:
+        return "inconclusive", ("the evidence names nothing that was to be forgotten",)
     rehearsal = evidence.measurement(REHEARSAL)
     odd = tuple(dict.fromkeys(_odd(questions, evidence)))
     caught = (*_caught(questions, rehearsal), *(each.found for each in left if each.found))

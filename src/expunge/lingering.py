@@ -74,6 +74,10 @@ class Remainder:
             return f"{m.name}: {m.note}"
         if m.interval is None or m.floor is None:
             return f"{m.name} is {m.value:.3f}, but has no interval or declares no floor"
+        if self.chance.interval is None:
+            return (
+                f"{m.name} has no line of chance beside it: {self.chance.name}, {self.chance.note}"
+            )
         return ""
 
     @property

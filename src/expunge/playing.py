@@ -25,7 +25,7 @@ from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
 from expunge.request import describe
 from expunge.seeding import seeded, stream
-from expunge.shelving import Answers, Kept, Shelf, loaded, start_of
+from expunge.shelving import Answers, Kept, Shelf, loaded, looked_at, start_of
 from expunge.splitting import Part
 from expunge.spreading import Executor, spread
 from expunge.storing import as_json, digest_tensors
@@ -50,15 +50,22 @@ class Play:
     trained: Shelf | None = None  # None: nothing is kept
     forgotten: Shelf | None = None
 
-    def kept(self, cache: str | Path, made: Mapping[str, Any]) -> "Play":
-        """The same, with shelves in a cache: their names hang on all that makes the models."""
+    def kept(self, cache: str | Path, made: Mapping[str, Any], train: str) -> "Play":
+        """The same, with shelves in a cache: their names hang on all that makes the models.
+
+        By the digest of the training set whose people they knew, `purge` finds them.
+        """
         cast, trained = self.cast, self.making(made)
-        shelf = partial(Shelf.of, cache, "shadow", train=made["train"], unseen=())
+        shelf = partial(Shelf.of, cache, "shadow", train=train, unseen=())
         if self.method is None:
             return replace(self, trained=shelf(trained))
         aims = [describe(request.target) for request in cast.whole]
-        told = trained | {"method": [self.method.name, self.method.describe(), aims]}
-        return replace(self, trained=shelf(trained), forgotten=shelf(told))
+        how = {"method": [self.method.name, self.method.describe(), aims]}
+        return replace(
+            self,
+            trained=shelf(trained),
+            forgotten=shelf(trained | how | looked_at(cast.validation)),
+        )
 
     def making(self, made: Mapping[str, Any]) -> dict[str, Any]:
         """All that a trained model hangs on, but for its place in the ensemble."""
@@ -108,10 +115,7 @@ class Play:
         missing = [k for k, found in made.items() if found is None]
         fitted = fit_many(
             self.recipe,
-            [
-                self.cast.retained if role == "retrained" else self.cast.known(drawn[k])
-                for k in missing
-            ],
+            [self._known(role, drawn[k]) for k in missing],
             [stream(role, self.seed, k) for k in missing],
             way=self.way,
             progress=lambda _, done, total: self.progress(f"train {role} models", done, total),

@@ -40,7 +40,7 @@ from expunge.rehearsal import Pledge, Rehearsal, Scores
 from expunge.request import Request, Samples
 from expunge.seeding import seeded
 from expunge.shadowing import shadow
-from expunge.shelving import Answers, Shelf, loaded, start_of, trained
+from expunge.shelving import Answers, Shelf, loaded, looked_at, start_of, trained
 from expunge.splitting import Data, Part, split
 from expunge.storing import as_json, write_json
 from expunge.tasks import Task
@@ -96,9 +96,11 @@ def rehearse(  # noqa: PLR0913 - a pipeline has this many parts
     )
     made = _made(recipe, base, planted, method, task) | {"seed": seed, "shadows": shadows}
     attacks = ("phi" if classes else "loss",)
-    pledge = Pledge.of(planted, made, ("ulira", *attacks) if shadows else attacks)
+    pledge = Pledge.of(
+        planted, made | looked_at(validation), ("ulira", *attacks) if shadows else attacks
+    )
     stage = _Stage(recipe, base, planted, method, task, validation, pledge, seed)
-    return stage.played(data_digest(data), cache, progress)
+    return stage.played(data, cache, progress)
 
 
 def _made(
@@ -129,10 +131,12 @@ class _Stage:
     pledge: Pledge
     seed: int
 
-    def played(self, train: str, cache: str | Path | None, progress: Progress) -> Rehearsal:
+    def played(self, data: Data, cache: str | Path | None, progress: Progress) -> Rehearsal:
         """Pledge, train, forget, ask."""
         shelf, commitment = None, self.pledge.commitment
         if cache is not None:
+            with seeded(0):  # as above
+                train = data_digest(data)
             shelf = Shelf.of(cache, "rehearsed", commitment, train=train, unseen=())
             write_json(shelf.folder / "pledge.json", "pledge", {"commitment": commitment})
         log.info("pledged before the rehearsal: %s", commitment)
@@ -142,12 +146,12 @@ class _Stage:
         progress("rehearse", 1, 2)
         after = self._one("unlearned", shelf, partial(self._unlearned, known, before, progress))
         progress("rehearse", 2, 2)
-        others = self._shadows(cache, progress)
+        others = self._shadows(data, cache, progress)
         scores, then = (self._judged(one, others) for one in (after, before))
         spent = before.seconds + after.seconds + (0.0 if others is None else others.seconds)
         return Rehearsal(self.pledge, scores, then, spent)
 
-    def _shadows(self, cache: str | Path | None, progress: Progress) -> Shadows | None:
+    def _shadows(self, data: Data, cache: str | Path | None, progress: Progress) -> Shadows | None:
         """Models that were trained with other canaries, and forgot these."""
         count, size = int(self.pledge.made["shadows"]), len(self.base)
         if not count:
@@ -157,6 +161,8 @@ class _Stage:
             joined(self.base, self.planted.data),
             task=self.task,
             pool=range(size, size + len(self.planted)),
+            validation=self.validation,
+            origin=data,
             method=self.method,
             count=count,
             seed=self.seed,

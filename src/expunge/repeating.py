@@ -20,11 +20,13 @@ from expunge.observing import snapshot
 from expunge.outcome import Outcome
 from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
+from expunge.request import describe
 from expunge.shelving import (
     Shelf,
     answers_of,
     digest_of,
     loaded,
+    looked_at,
     making,
     numbered,
     snapshot_of,
@@ -86,7 +88,11 @@ class _Again:
             return cls(outcome, method, recipe, None, None)
         made = making(outcome.split, recipe, outcome.task)
         first = {name: made[name] for name in _OF_ORIGINALS}
-        how = {"method": method.name, "settings": method.describe()}
+        how = {
+            "method": method.name,
+            "settings": method.describe(),
+            "aims": [describe(target) for target in outcome.split.targets],
+        } | looked_at(outcome.split.validation)
         shelf = partial(Shelf.of, cache, train=made["train"], unseen=())  # they saw everybody
         return cls(outcome, method, recipe, shelf("original", first), shelf("repeat", made | how))
 

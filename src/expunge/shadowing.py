@@ -27,7 +27,7 @@ from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
 from expunge.seeding import seeded
 from expunge.shelving import Shelf
-from expunge.splitting import Data
+from expunge.splitting import Data, Part
 from expunge.spreading import Executor
 from expunge.tasks import Task
 
@@ -42,6 +42,8 @@ def shadow(  # noqa: PLR0913 - an ensemble hangs on this many things
     task: Task,
     pool: Sequence[int] | Tensor | None = None,
     unseen: Data | None = None,
+    validation: Data | None = None,
+    origin: Data | None = None,
     method: Method | None = None,
     count: int = SHADOWS,
     pairs: bool = True,
@@ -58,6 +60,9 @@ def shadow(  # noqa: PLR0913 - an ensemble hangs on this many things
         task: How to read batches and answers.
         pool: Positions of the samples that come and go; the others are in every model. None: all.
         unseen: Samples that no model is trained on: what is usual outside. None: there are none.
+        validation: Data that the method may look at.
+        origin: The training set that these records were taken from, by which `purge` knows the
+            cache. None: they are it.
         method: What every model forgets its half with; None: it forgets nothing.
         count: How many models.
         pairs: Whether every second model takes the half that the one before it left over.
@@ -68,10 +73,14 @@ def shadow(  # noqa: PLR0913 - an ensemble hangs on this many things
         progress: Hears how far it is.
     """
     cast = cast_from(train, pool, unseen, forgets=method is not None)
+    if validation is not None:
+        cast = replace(cast, validation=Part.whole(validation))
     drawn = cast.draws(count, seed, pairs=pairs)
     play = Play(cast, recipe, task, method, seed, way, progress)
     if cache is not None:
-        play = play.kept(cache, _digests(train, unseen) | {"pairs": pairs})
+        digests = _digests(train, unseen)
+        known = digests if origin is None else _digests(origin, None)
+        play = play.kept(cache, digests | {"pairs": pairs}, known["train"])
     return Shadows(play.pool(), play.played("shadow", drawn), _name(method))
 
 
@@ -108,7 +117,8 @@ def shadow_of(  # noqa: PLR0913 - as above
     drawn = cast.draws(count, seed, pairs=True)
     play = Play(cast, recipe, outcome.task, method, seed, way, progress)
     if cache is not None:
-        play = play.kept(cache, _digests(outcome.split.retain.source, outcome.split.test.source))
+        digests = _digests(outcome.split.retain.source, outcome.split.test.source)
+        play = play.kept(cache, digests, digests["train"])
     return Shadows(
         play.pool(),
         play.played("shadow", drawn),

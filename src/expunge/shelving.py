@@ -20,7 +20,7 @@ from expunge.fitting import Fit, untaped
 from expunge.observing import Observation, Snapshot
 from expunge.recipe import Recipe
 from expunge.seeding import seeded, stream
-from expunge.splitting import Part, Split
+from expunge.splitting import Data, Part, Split
 from expunge.storing import (
     as_json,
     digest_json,
@@ -199,6 +199,14 @@ def making(split: Split, recipe: Recipe, task: Task) -> dict[str, Any]:
     }
 
 
+def looked_at(validation: Data | None) -> dict[str, str]:
+    """What unlearned models hang on besides, where a method may look at data set aside."""
+    if validation is None:
+        return {}
+    with seeded(0):  # as above
+        return {"validation": data_digest(validation)}
+
+
 def numbered(seeds: int | Sequence[int]) -> Sequence[int]:
     """So many seeds, from 0 on, or those that are named, each of them once."""
     numbers = range(seeds) if isinstance(seeds, int) else seeds
@@ -247,7 +255,9 @@ def purge(ids: Tensor, train: str, cache: str | Path) -> list[Path]:
         innocent = {int(i) for i in ids} <= set(body["forget"])
         patterns = ("*.answers.safetensors", ".*.partial") if innocent else ("*", ".*.partial")
         found = {path for pattern in patterns for path in about.parent.glob(pattern)}
-        removed += [path for path in sorted(found) if forget_file(path)]
+        # What tells whose they are goes last: a purge that was interrupted finds the rest by it.
+        ordered = sorted(found, key=lambda path: (path == about, path))
+        removed += [path for path in ordered if forget_file(path)]
         if innocent:
             kept = sorted(set(body["forget"]) - {int(i) for i in ids})
             write_json(about, "references", {"train": train, "forget": kept})

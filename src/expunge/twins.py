@@ -41,6 +41,8 @@ def among(part: Part, others: Part, task: Task) -> Bool[Tensor, " n"] | None:
         return None
     there = {digest for _, digest in prints(others, task)}
     here = dict(prints(part, task))
+    if not here or not there:  # inputs without a row a sample tell nobody from anybody
+        return None
     return torch.tensor([here.get(position) in there for position in part.indices.tolist()])
 
 

@@ -7,11 +7,10 @@ samples which are shown otherwise than those that score them find nothing, whate
 
 from collections.abc import Iterator
 from functools import partial
-from math import hypot
 
 import torch
 
-from expunge.algebra.statistics import Interval, mean_interval
+from expunge.algebra.statistics import mean_interval, minus
 from expunge.batching import Batches
 from expunge.errors import MissingInput
 from expunge.metric import Measurement, Trial
@@ -53,7 +52,7 @@ def _unlike(trial: Trial) -> Measurement:
                       device=device_of(outcome.before))  # fmt: skip
     mine = mean_interval(observe(outcome.before, batches, outcome.task).correct)
     theirs = mean_interval(trial.before.test.correct)
-    found = _less(mine, theirs)
+    found = minus(mine, theirs)
     return Measurement(
         UNLIKE,
         found.value,
@@ -62,10 +61,3 @@ def _unlike(trial: Trial) -> Measurement:
         floor=_UNLIKE,
         note=f"the original's is {mine.value:.1%} and {theirs.value:.1%}",
     )
-
-
-def _less(a: Interval, b: Interval) -> Interval:
-    """A difference of two independent numbers: the arms of their intervals, squared and added."""
-    value = a.value - b.value
-    low, high = hypot(a.value - a.low, b.high - b.value), hypot(a.high - a.value, b.value - b.low)
-    return Interval(value, value - low, value + high)

@@ -11,7 +11,7 @@ from expunge import Attribute, Classes, Evidence, Fit, Outcome, Recipe, Request,
 from expunge.attacks.threshold import Threshold
 from expunge.auditing import audit
 from expunge.ensembles import References
-from expunge.errors import BadSetting, MissingInput, ModelDoesNotFit, RequestDoesNotFit
+from expunge.errors import BadSetting, Diverged, MissingInput, ModelDoesNotFit, RequestDoesNotFit
 from expunge.judging import judge
 from expunge.methods.finetune import Finetune
 from expunge.metric import Measurement, Metric
@@ -91,6 +91,18 @@ def test_a_tier_makes_what_it_compares_with_and_was_not_given(case, tier, made, 
     monkeypatch.setattr("expunge.gathering.repeat", never("repeats", "seeds"))
     audit(case.outcome, [], tier=tier, recipe=case.recipe)
     assert asked == made
+
+
+def test_a_method_that_fails_on_another_original_is_no_fault_of_the_audit(case, monkeypatch):
+    def refuse(*_, **__):
+        raise Diverged("weights are not finite")
+
+    monkeypatch.setattr("expunge.gathering.shadow_of", refuse)
+    monkeypatch.setattr("expunge.gathering.repeat", refuse)
+    given = {"recipe": case.recipe, "references": case.references, "tier": "strict"}
+    found = audit(case.outcome, [], **given)
+    assert "not finite" in found.measurement("repeated unlearning").note
+    assert "not finite" in found.measurement(SHARPER).note
 
 
 def test_no_shadow_models_are_made_for_a_model_of_somebody_else_and_the_evidence_says_why(case):

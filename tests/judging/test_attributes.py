@@ -97,6 +97,16 @@ def test_what_was_not_measured_is_not_gone(absent, lingering, judged, said):
     assert "not part of this audit" in said(judged(*some, kinds=ATTRIBUTE))
 
 
+@pytest.mark.parametrize("left", ["nothing", "much"])
+def test_without_an_attribute_dealt_out_anew_nobody_knows_whether_the_audit_is_fair(
+    left, lingering, judged, said
+):
+    *some, _, _ = lingering(left)
+    found = judged(*some, kinds=ATTRIBUTE)
+    assert found.word == "inconclusive"
+    assert "permuted attribute (bits), sex, not measured" in said(found)
+
+
 def test_lost_accuracy_is_degraded_without_references(lingering, judged):
     before = lingering()[0].original
     useful = Measurement(

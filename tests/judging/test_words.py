@@ -117,6 +117,12 @@ def test_an_audit_without_the_deciding_measurement_is_inconclusive(measured, jud
     assert "not part of this audit" in said(found)
 
 
+def test_evidence_that_asks_about_nothing_acquits_nobody(judged, said):
+    found = judged(kinds=())
+    assert found.word == "inconclusive"
+    assert "nothing that was to be forgotten" in said(found)
+
+
 @pytest.mark.parametrize("after", ["same", "far"])
 def test_an_audit_that_flags_a_retrained_model_cannot_speak(after, measured, judged, said):
     found = judged(measured(AUC, after, selftest=(0.2, 0.4, 0.001)))

@@ -11,13 +11,20 @@ TAIL, SHARE = "KLoM, 95th percentile, forget", "samples with other margins (shar
 
 
 def test_repeats_like_retrained_models_score_what_these_score_among_themselves(crowd):
-    found = crowd.measured(Klom(), crowd.models(16, 0), crowd.models(12, 1))
+    found = crowd.measured(Klom(), crowd.models(16, 0), crowd.models(17, 1))
     (null,) = found[FORGET].target
     assert null == pytest.approx(0.36, abs=0.1)  # known of eight models alike a side
     low, high = found[FORGET].interval
     assert low < null < high
     assert found[SHARE].value == 0
     assert found[FORGET].n == crowd.gone
+
+
+def test_an_interval_takes_more_repeats_than_are_in_one_draw(crowd):
+    few = crowd.measured(Klom(), crowd.models(16, 0), crowd.models(15, 1))
+    assert few[FORGET].interval is None
+    assert few[TAIL].interval is None
+    assert "16 repeated models would give it an interval" in few[FORGET].note
 
 
 def test_another_mean_is_found_where_it_is_and_nowhere_else(crowd):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from expunge.algebra.crossing import crossed_auc, forest, hyperplane
+from expunge.algebra.crossing import auc_of_crossed, crossed, crossed_auc, forest, hyperplane
 
 
 def normal(seed, m, n, d, shift=0.0):
@@ -64,3 +64,18 @@ def test_few_samples_told_apart_perfectly_are_no_certainty():
 def test_groups_of_the_same_rows_are_not_told_apart():
     same = torch.ones(11, 3).double()
     assert crossed_auc(same, same, 4).value == 0.5
+
+
+def test_crossed_scores_come_from_judges_who_never_saw_the_row():
+    own = torch.eye(25)  # every row has a feature of its own, so only memory could tell them apart
+    scores = torch.cat(crossed(own[:10], own[10:], 5, hyperplane))
+    torch.testing.assert_close(scores, scores[:1].expand(25))
+
+
+def test_intervals_of_crossed_scores_hold_where_nothing_is_to_be_told():
+    found = [
+        auc_of_crossed(*crossed(*normal(seed, 60, 67, 8), 5, hyperplane)) for seed in range(100)
+    ]
+    values = torch.tensor([each.value for each in found])
+    assert abs(values.mean() - 0.5) < 4 * values.std() / 100**0.5
+    assert sum(each.low <= 0.5 <= each.high for each in found) >= 93

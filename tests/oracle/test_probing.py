@@ -6,7 +6,7 @@ from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from expunge.algebra.probing import crossed, probe
+from expunge.algebra.probing import probe
 from expunge.algebra.statistics import auc
 
 
@@ -43,15 +43,3 @@ def test_a_feature_that_never_changes_says_nothing():
     found = probe(torch.cat([x, torch.full((50, 1), 7.0)], 1), group, 1e-2)
     assert found.weights[3] == 0
     torch.testing.assert_close(found.weights[:3], probe(x, group, 1e-2).weights)
-
-
-def test_crossed_scores_come_from_probes_that_never_saw_the_row():
-    own = torch.eye(25)  # every row has a feature of its own, so only memory could tell them apart
-    inside, outside = crossed(own[:10], own[10:], 5, 1e-3)
-    scores = torch.cat([inside, outside])
-    torch.testing.assert_close(scores, scores[:1].expand(25))
-
-
-def test_crossed_probes_find_no_difference_where_there_is_none():
-    found = [auc(*crossed(*two(20, 60, 12, 0.0, seed=s), 5, 1e-3)).value for s in range(60)]
-    assert sum(found) / 60 == pytest.approx(0.5, abs=0.045)  # three standard errors

@@ -13,6 +13,7 @@ from expunge.algebra.statistics import (
     holm,
     js_bits,
     kl,
+    largest_interval,
     mean_interval,
     minus,
 )
@@ -132,3 +133,18 @@ def test_kl_is_scipys_and_is_not_symmetric():
 def test_an_answer_that_was_thought_impossible_is_far_but_finite():
     found = kl(torch.tensor([[0.5, 0.5]]), torch.tensor([[1.0, 0.0]]))
     assert 100 < found.item() < torch.inf
+
+
+@pytest.mark.parametrize("n", [60, 310])
+def test_the_mean_of_the_largest_tenth_lies_in_its_interval_nearly_as_often_as_promised(n):
+    true = stats.norm.pdf(stats.norm.ppf(0.9)) / 0.1
+    draw = torch.Generator().manual_seed(0)
+    found = [largest_interval(torch.randn(n, generator=draw), 0.1) for _ in range(400)]
+    assert sum(each.low <= true <= each.high for each in found) / 400 > 0.88
+
+
+def test_the_largest_of_all_are_all_and_a_single_one_says_nothing():
+    some = torch.tensor([4.0, -1.0, 2.5, 7.0, 0.0])
+    assert largest_interval(some, 1.0) == mean_interval(some)
+    alone = largest_interval(some, 0.1)
+    assert (alone.value, alone.low, alone.high) == (7.0, -torch.inf, torch.inf)

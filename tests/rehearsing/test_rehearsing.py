@@ -132,6 +132,28 @@ def test_a_purge_removes_what_was_trained_on_somebodys_data(recipe, data, idle, 
     assert not [*tmp_path.glob("*/*.safetensors")]
 
 
+def test_a_purge_removes_the_shadows_of_a_rehearsal_too(recipe, data, idle, task, tmp_path):
+    quick = replace(recipe, fit=replace(recipe.fit, epochs=1))
+    rehearse(quick, data, idle, task=task, canaries=20, shadows=2, cache=tmp_path)
+    assert [*tmp_path.glob("*/shadow-*")]
+    purge(torch.tensor([3]), data_digest(data), tmp_path)
+    assert not [*tmp_path.glob("*/*.safetensors")]
+
+
+def test_what_a_method_may_look_at_is_pledged_and_its_shadows_may_too(
+    recipe, data, idle, task, draw, tmp_path
+):
+    quick = replace(recipe, fit=replace(recipe.fit, epochs=1))
+    given = {"task": task, "canaries": 20, "cache": tmp_path, "shadows": 2}
+    pledges = [
+        rehearse(quick, data, idle, validation=aside, **given).pledge
+        for aside in (None, draw(23, 8), draw(23, 9))
+    ]
+    assert len({pledge.commitment for pledge in pledges}) == 3
+    assert len([*tmp_path.glob("*/shadow-1.safetensors")]) == 1
+    assert len([*tmp_path.glob("*/shadow-1.answers.safetensors")]) == 1 + 3
+
+
 def test_canaries_of_ones_own_stand_beside_the_data(recipe, data, idle, task, draw):
     own = Canaries.of({"strangers": mislabelled(draw(34, 5), seed=2)})
     found = rehearse(recipe, data, idle, task=task, canaries=own)

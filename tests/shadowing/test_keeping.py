@@ -1,6 +1,7 @@
 """What a cache keeps of shadow models: nothing is made twice, and nothing stays of who must go."""
 
 import logging
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from expunge.errors import Diverged
 from expunge.problems.networks import mlp
 from expunge.shadowing import shadow, shadow_of
 from expunge.shelving import purge
+from expunge.splitting import Part
 from expunge.storing import load_tensors, save_tensors
 
 
@@ -79,6 +81,14 @@ def test_another_method_or_other_settings_take_the_same_trained_models(world, tm
     assert torch.equal(none.scores, first.original)
     assert not torch.equal(first.scores, other.scores)
     assert (first.method, none.method) == (other.method, "")
+
+
+def test_other_data_to_look_at_is_forgotten_with_anew(world, tmp_path):
+    for aside in (None, world.test, world.train):
+        outcome = world.outcome(method=world.drop())
+        split = replace(outcome.split, validation=aside and Part.whole(aside))
+        shadow_of(replace(outcome, split=split), world.recipe, count=2, cache=tmp_path, way="loop")
+    assert (len(world.fit.seen), len(world.forgotten)) == (2, 3 * 2)
 
 
 def test_another_seed_or_another_way_of_drawing_makes_other_models(world, tmp_path):

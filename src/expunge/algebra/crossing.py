@@ -32,9 +32,9 @@ _L2 = 1e-2
 _LEAF = 5  # samples
 
 
-def hyperplane(x: Float[Tensor, "m d"], inside: Bool[Tensor, " m"]) -> Ranking:
+def hyperplane(x: Float[Tensor, "m d"], inside: Bool[Tensor, " m"], l2: float = _L2) -> Ranking:
     """One linear probe."""
-    return probe(x, inside, _L2).scores
+    return probe(x, inside, l2).scores
 
 
 def forest(x: Float[Tensor, "m d"], inside: Bool[Tensor, " m"], trees: int = 50) -> Ranking:
@@ -56,6 +56,27 @@ def crossed_auc(
     """How well judges, who count alike, tell the groups apart; rows should come shuffled."""
     parts = [_part(inside, outside, fold, folds, judges) for fold in range(folds)]
     above, below = (torch.cat(each) for each in zip(*parts, strict=True))
+    return _interval(above, below)
+
+
+def crossed(
+    inside: Float[Tensor, "m d"], outside: Float[Tensor, "n d"], folds: int, judge: Judge
+) -> tuple[Float[Tensor, " m"], Float[Tensor, " n"]]:
+    """Scores of both groups, each row by a judge who never saw it; rows should come shuffled."""
+    ours = torch.zeros(len(inside), dtype=torch.double)
+    theirs = torch.zeros(len(outside), dtype=torch.double)
+    for fold in range(folds):
+        mine, others, told = _told(inside, outside, fold, folds, judge)
+        ours[mine], theirs[others] = told
+    return ours, theirs
+
+
+def auc_of_crossed(inside: Float[Tensor, " m"], outside: Float[Tensor, " n"]) -> Interval:
+    """The AUC of `crossed` scores, which are not independent of each other."""
+    return _interval(*placements(inside, outside))
+
+
+def _interval(above: Float[Tensor, " m"], below: Float[Tensor, " n"]) -> Interval:
     value, m, n = above.mean().item(), len(above), len(below)
     variance = _TWICE * (mean_variance(above) + mean_variance(below))
     if min(m, n) < _FEW or variance == 0:
@@ -72,13 +93,25 @@ def _part(
     judges: Sequence[Judge],
 ) -> tuple[Tensor, Tensor]:
     """The placements of one part, inside it alone: two judges need not speak of one scale."""
+    told = [_told(inside, outside, fold, folds, judge)[2] for judge in judges]
+    size = len(told[0][0])
+    scores = torch.as_tensor(sum(_ranks(torch.cat(each)) for each in told))
+    return placements(scores[:size], scores[size:])
+
+
+def _told(
+    inside: Float[Tensor, "m d"],
+    outside: Float[Tensor, "n d"],
+    fold: int,
+    folds: int,
+    judge: Judge,
+) -> tuple[Bool[Tensor, " m"], Bool[Tensor, " n"], tuple[Tensor, Tensor]]:
+    """Who is in a part, of either group, and what a judge of all other parts says of them."""
     ours, theirs = (torch.arange(len(x)) % folds == fold for x in (inside, outside))
     known = torch.cat([inside[~ours], outside[~theirs]])
     group = torch.arange(len(known)) < int((~ours).sum())
-    asked = torch.cat([inside[ours], outside[theirs]])
-    ranks = sum(_ranks(judge(known, group)(asked)) for judge in judges)
-    scores = torch.as_tensor(ranks)
-    return placements(scores[: int(ours.sum())], scores[int(ours.sum()) :])
+    ranking = judge(known, group)
+    return ours, theirs, (ranking(inside[ours]), ranking(outside[theirs]))
 
 
 def _ranks(scores: Float[Tensor, " n"]) -> Float[Tensor, " n"]:

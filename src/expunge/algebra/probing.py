@@ -50,22 +50,3 @@ def probe(x: Float[Tensor, "n d"], inside: Bool[Tensor, " n"], l2: float) -> Hyp
     options = {"maxiter": 2000, "maxfun": 4000, "ftol": 1e-14, "gtol": 1e-7}
     found = optimize.minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x
     return Hyperplane(mean, scale, torch.from_numpy(found[:-1]), float(found[-1]))
-
-
-def crossed(
-    inside: Float[Tensor, "m d"], outside: Float[Tensor, "n d"], folds: int, l2: float
-) -> tuple[Float[Tensor, " m"], Float[Tensor, " n"]]:
-    """Scores of both groups, each row by a probe that never saw it.
-
-    Every ``folds``-th row of each group is left out in turn; the rows should come shuffled.
-    """
-    left, right = torch.arange(len(inside)) % folds, torch.arange(len(outside)) % folds
-    ours = torch.zeros(len(inside), dtype=torch.double)
-    theirs = torch.zeros(len(outside), dtype=torch.double)
-    for fold in range(folds):
-        known, other = inside[left != fold], outside[right != fold]
-        group = torch.arange(len(known) + len(other)) < len(known)
-        found = probe(torch.cat([known, other]), group, l2)
-        ours[left == fold] = found.scores(inside[left == fold])
-        theirs[right == fold] = found.scores(outside[right == fold])
-    return ours, theirs

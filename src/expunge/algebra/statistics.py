@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import hypot
+from math import ceil, hypot
 
 import numpy as np
 import torch
@@ -50,6 +50,23 @@ def mean_interval(values: Float[Tensor, " n"], level: float = LEVEL) -> Interval
     if n < 2:
         return Interval(mean, -torch.inf, torch.inf)
     half = float(stats.t.ppf((1 + level) / 2, n - 1)) * values.std().item() / n**0.5
+    return Interval(mean, mean - half, mean + half)
+
+
+def largest_interval(values: Float[Tensor, " n"], share: float) -> Interval:
+    """Mean of the largest of independent values, such a share of them, with Student's interval.
+
+    Which values are the largest varies as well: beside their variance counts how far their mean is
+    from the least of them.
+    """
+    n, count = len(values), max(1, ceil(share * len(values)))
+    largest = values.double().topk(count).values
+    mean = largest.mean().item()
+    if count < 2:
+        return Interval(mean, -torch.inf, torch.inf)
+    chosen = (1 - count / n) * (mean - largest[-1].item()) ** 2
+    error = ((largest.var().item() + chosen) / count) ** 0.5
+    half = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
     return Interval(mean, mean - half, mean + half)
 
 

@@ -12,14 +12,14 @@ costs nothing beyond the snapshots.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isfinite
 
 import torch
 from jaxtyping import Float
 from scipy import stats
 from torch import Tensor
 
-from expunge.algebra.statistics import Interval, clopper_pearson, mean_interval
+from expunge.algebra.statistics import Interval, clopper_pearson, largest_interval
 from expunge.attack import familiarity
 from expunge.errors import MissingInput
 from expunge.metric import Exhibit, Measurement, Metric, Trial
@@ -69,10 +69,8 @@ class Exposure(Metric):
         )
 
     def _decile(self, after: Tensor, before: Tensor, others: list[Tensor]) -> Measurement:
-        def worst(places: Tensor) -> Tensor:
-            return places.topk(max(1, ceil(self.worst * len(places)))).values
-
-        found = mean_interval(worst(after))
+        found, then = (largest_interval(places, self.worst) for places in (after, before))
+        several = isfinite(found.high)
         listed = after.argsort(descending=True, stable=True)[:_LISTED]
         columns: dict[str, list[float | int | str | None]] = {
             "place": [*range(1, len(listed) + 1)],
@@ -82,10 +80,10 @@ class Exposure(Metric):
             f"standing of the most exposed {self.worst:.0%}",
             found.value,
             "match",
-            (found.low, found.high) if len(worst(after)) > 1 else None,
-            n=len(worst(after)),
-            original=mean_interval(worst(before)) if len(worst(before)) > 1 else None,
-            target=tuple(worst(places).mean().item() for places in others),
+            (found.low, found.high) if several else None,
+            n=max(1, ceil(self.worst * len(after))),
+            original=then if several else None,
+            target=tuple(largest_interval(places, self.worst).value for places in others),
             note="in deviations of retrained models; the most exposed samples are listed by their "
             "number in the request, in the order of the training set",
             exhibit=Exhibit("table", "The most exposed of the forgotten samples", columns),

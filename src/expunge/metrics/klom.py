@@ -8,7 +8,8 @@ It depends on how many models there are, and is not zero where they are alike. S
 models are compared with other retrained ones, and what these have stands beside it. Half of the
 references are drawn, several times; as many of the repeated models, and the other half, are held
 against them. From a hundred of each on histograms are compared, below normal distributions. The
-interval is that of half-samples.
+interval is that of half-samples; there is none where more than half of the repeated models are in
+every draw, as draws then show too little of how these vary.
 
 What differs from the paper: references are split, so that both numbers rest on equally many models.
 No pass is made: the snapshots of all models hold what is needed.
@@ -16,6 +17,7 @@ No pass is made: the snapshots of all models hold what is needed.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -67,13 +69,16 @@ class Klom(Metric):
         each, among = self._halves(u, r, size)
         kind = "histograms" if size >= _ENOUGH else "normal distributions"
         note = f"{kind} of {size} models a side, mean over {self.splits} draws"
-        mean = _one(f"KLoM, {which}", each.mean(1), among.mean(1), u.shape[1], note)
+        shown = 2 * size <= len(u)
+        note += "" if shown else f"; {2 * size} repeated models would give it an interval"
+        told = partial(_one, n=u.shape[1], shown=shown)
+        mean = told(f"KLoM, {which}", each.mean(1), among.mean(1), note)
         median = each.median(1).values.mean()
         yield replace(
             mean, note=f"{note}; median {median:.3f}", exhibit=_quantiles(which, each, among)
         )
         tail, usual = (found.quantile(_TAIL, dim=1) for found in (each, among))
-        yield _one(f"KLoM, 95th percentile, {which}", tail, usual, u.shape[1], note)
+        yield told(f"KLoM, 95th percentile, {which}", tail, usual, note)
         yield _differing(which, u, r)
 
     def _halves(
@@ -93,12 +98,20 @@ class Klom(Metric):
 
 
 def _one(
-    name: str, found: Float[Tensor, " s"], among: Float[Tensor, " s"], n: int, note: str
+    name: str,
+    found: Float[Tensor, " s"],
+    among: Float[Tensor, " s"],
+    note: str,
+    *,
+    n: int,
+    shown: bool,
 ) -> Measurement:
     """The mean over draws; half-samples stray as much as whole ones do, had these been drawn."""
     value, half = found.mean().item(), _Z * found.std().item()
-    interval, null = (max(0.0, value - half), value + half), among.mean().item()
-    return Measurement(name, value, "lower", interval, n=n, target=(null,), note=note)
+    interval = (max(0.0, value - half), value + half) if shown else None
+    return Measurement(
+        name, value, "lower", interval, n=n, target=(among.mean().item(),), note=note
+    )
 
 
 def _differing(which: str, u: Float[Tensor, "a n"], r: Float[Tensor, "b n"]) -> Measurement:

@@ -10,22 +10,24 @@ silhouette of the forget set tells more.
 For single samples the probe tells forgotten samples from unseen ones of the same classes. Each
 sample is scored by a probe that never saw it.
 
-The intervals are those of the samples scored: how another draw of training samples would move a
-probe is seen only where whole models are compared.
+The interval of a class probe is that of the samples scored: how another draw of training samples
+would move it is seen only where whole models are compared. Probes of single samples learn from each
+other's, and their interval is as wide as that asks for (`expunge.algebra.crossing`).
 
 One probe a model, on at most ``rows`` samples of each side; no pass over the data.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from expunge.algebra.crossing import auc_of_crossed, crossed, hyperplane
 from expunge.algebra.differences import auc_difference
-from expunge.algebra.probing import crossed, probe
+from expunge.algebra.probing import probe
 from expunge.algebra.sampling import drawn
 from expunge.algebra.statistics import auc
 from expunge.attack import exchangeable
@@ -33,6 +35,8 @@ from expunge.errors import MissingInput
 from expunge.metric import Comparison, Measurement, Metric, Trial
 from expunge.observing import Observation, Snapshot
 from expunge.tasks import Kind
+
+_CLASSES, _SAMPLES = "class-probe AUC", "membership-probe AUC"
 
 Pair = tuple[Tensor, Tensor]
 """Scores of what the probe looks for, and of the rest."""
@@ -55,10 +59,10 @@ class Probe(Metric):
             raise MissingInput("nobody left the training set, so there is nothing to probe for")
         left = _left_as_class(trial.after)
         if bool(left.any()):
-            yield self._tried(trial, "class-probe AUC", self._of_classes)
+            yield self._tried(trial, _CLASSES, self._of_classes)
         if not bool(left.all()):
             alone = trial.about(trial.after.forget.ids[~left])
-            yield self._tried(alone, "membership-probe AUC", self._of_samples)
+            yield self._tried(alone, _SAMPLES, self._of_samples)
 
     def _tried(
         self, trial: Trial, name: str, scores: Callable[[Trial, Snapshot], Pair]
@@ -73,7 +77,8 @@ class Probe(Metric):
             return scores(trial, snapshot)
 
         comparison, control, selftest = trial.contrasts(read, auc_difference, self.margin)
-        found = auc(*read(trial.after))
+        ranked = auc if name == _CLASSES else auc_of_crossed
+        found = ranked(*read(trial.after))
         inside, outside = (len(side) for side in read(trial.after))
         return Measurement(
             name,
@@ -81,7 +86,7 @@ class Probe(Metric):
             "match",
             (found.low, found.high),
             n=inside,
-            original=auc(*read(trial.before)),
+            original=ranked(*read(trial.before)),
             target=trial.targets(lambda s: auc(*read(s)).value),
             comparison=comparison,
             control=control,
@@ -108,7 +113,7 @@ class Probe(Metric):
                 f"a probe of {self.folds} folds needs as many samples of each side, "
                 f"and there are {fewest}"
             )
-        return crossed(member, unseen, self.folds, self.l2)
+        return crossed(member, unseen, self.folds, partial(hyperplane, l2=self.l2))
 
     def _some(self, trial: Trial, seen: Observation) -> Tensor:
         """Features of at most ``rows`` samples, shuffled, the same ones for every model."""
@@ -118,16 +123,15 @@ class Probe(Metric):
 
 
 _SCORED = {
-    "class-probe AUC": "scored on {inside} test samples of removed classes against {outside}",
-    "membership-probe AUC": "{inside} forgotten samples against {outside} unseen ones of the same "
+    _CLASSES: "scored on {inside} test samples of removed classes against {outside}",
+    _SAMPLES: "{inside} forgotten samples against {outside} unseen ones of the same "
     "classes, each scored by a probe that never saw it",
 }
 
 _MORE = {
-    "class-probe AUC": "; the features still separate the class more than retrained models' do: "
+    _CLASSES: "; the features still separate the class more than retrained models' do: "
     "hidden, not forgotten",
-    "membership-probe AUC": "; the features still give the forgotten samples away more than "
-    "retrained models' do",
+    _SAMPLES: "; the features still give the forgotten samples away more than retrained models' do",
 }
 
 
