@@ -143,7 +143,9 @@ def _calls(folder: Folder, name: str, plugin: type[Any]) -> str:
         return f'{imported}```\n\n```toml\n[audit]\nmetrics = ["{name}"]\n```'
     asked = "from expunge.metrics.membership import Membership"
     if "shadows" in settings(plugin):
-        asked += "\n\n\ndef told(shadows):  # what expunge.shadowing.shadow_of(outcome, recipe) made"
+        asked += (
+            "\n\n\ndef told(shadows):  # what expunge.shadowing.shadow_of(outcome, recipe) made"
+        )
         return f"{imported}{asked}\n    return Membership({plugin.__name__}(shadows))\n```"
     return f"{imported}{asked}\n\nMembership({plugin.__name__}())\n```"
 
