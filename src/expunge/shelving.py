@@ -249,7 +249,7 @@ def purge(ids: Tensor, train: str, cache: str | Path) -> list[Path]:
     """
     removed = []
     for about in sorted(Path(cache).glob("*/about.json")):
-        body = read_json(about, "references")
+        body = _told(about)
         if body["train"] != train:
             continue
         innocent = {int(i) for i in ids} <= set(body["forget"])
@@ -262,6 +262,18 @@ def purge(ids: Tensor, train: str, cache: str | Path) -> list[Path]:
             kept = sorted(set(body["forget"]) - {int(i) for i in ids})
             write_json(about, "references", {"train": train, "forget": kept})
     return removed
+
+
+def _told(about: Path) -> dict[str, Any]:
+    """Whose models a shelf holds; where nobody can tell, a person must look."""
+    try:
+        body = read_json(about, "references")
+        _check({"train", "forget"} <= {*body}, about)
+    except CannotRead as why:
+        raise CannotRead(
+            why.fact, hint=f"remove {about.parent}, which can be made again, then purge again."
+        ) from why
+    return body
 
 
 def _check(sound: bool, path: Path) -> None:  # noqa: FBT001 - reads as a sentence

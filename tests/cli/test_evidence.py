@@ -194,6 +194,39 @@ def test_a_run_that_was_never_entered_can_be_entered_later(expunge, ran, project
     assert "has an entry about" in again.err
 
 
+def edited(run):
+    """Change the evidence of a run in a way that no check of its numbers can notice."""
+    path = run / "evidence.json"
+    path.write_text(path.read_text().replace('"machine": "', '"machine": "another '))
+
+
+@pytest.mark.usefixtures("ran")
+def test_edited_evidence_of_a_settled_request_is_not_entered_a_second_time(expunge, ran):
+    edited(ran)
+    ended = expunge("ledger", "settle", ran)
+    assert ended.code == 2
+    assert "has an entry about request r1" in ended.err
+
+
+@pytest.mark.parametrize("positions", [None, "3", [1.5]])
+def test_an_edited_request_is_told_and_nothing_is_purged(expunge, ran, positions):
+    body = json.loads((ran / "request.json").read_text()) | {"positions": positions}
+    (ran / "request.json").write_text(json.dumps(body))
+    ended = expunge("purge", "r1")
+    assert ended.code == 2
+    assert "does not say any more what was asked" in ended.err
+    assert (ran / "scores.safetensors").exists()
+
+
+@pytest.mark.usefixtures("ran")
+def test_a_shelf_that_cannot_be_told_is_named_with_what_to_do(expunge, project):
+    (about,) = project.glob("cache/*/about.json")
+    about.write_text("{")
+    ended = expunge("purge", "r1")
+    assert ended.code == 2
+    assert f"remove {about.parent.relative_to(project)}" in ended.err.replace("\n", " ")
+
+
 def test_a_crash_never_reads_like_a_verdict(expunge, ran, monkeypatch):
     def broken(*_args, **_kwargs):
         raise ZeroDivisionError("nobody foresaw this")

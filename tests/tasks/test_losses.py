@@ -73,6 +73,7 @@ def test_a_batch_of_one_has_one_loss(task, labels):
 @pytest.mark.parametrize(
     ("task", "output", "labels", "fact"),
     [
+        (Classification(), Z, ("cat",) * N, "labels of a batch are a tuple, not a tensor"),
         (Classification(), Z, LABELS[:4], "answered 7 samples, the batch has 4 labels"),
         (Classification(), Z, LABELS + 1, "outside the model's 3 classes: labels go from 1 to 3"),
         (Classification(), Z, -1 - LABELS, "labels go from -3 to -1"),

@@ -78,10 +78,11 @@ def settle(
     verdict = judge(evidence)
     with _opened(None, config) as book:
         book.begin()
-        if any(entry.body.get("evidence") == evidence.digest for entry in book):
+        # Another evidence about a settled request is no second chance: it may have been edited.
+        if any(entry.body.get("request") == request.id for entry in book):
             raise CannotWrite(
-                f"the ledger has an entry about {run} already",
-                hint="`expunge ledger show` lists it.",
+                f"the ledger has an entry about request {request.id} already",
+                hint="`expunge ledger show` lists it; what is to be judged anew is a new request.",
             )
         seal = book.settle(request, evidence, verdict)
     render(evidence, verdict, seal=seal).save(run / REPORT)

@@ -120,7 +120,15 @@ def request_again(folder: Path, subject: str) -> Request:
 
 def read_request(folder: Path) -> dict[str, Any]:
     """What a run folder says was asked."""
-    return read_json(folder / REQUEST, "request")
+    body = read_json(folder / REQUEST, "request")
+    positions = body.get("positions")
+    whole = isinstance(positions, list) and all(type(i) is int for i in positions)
+    if not whole or not {"id", "target", "training data", "received", "due", "reason"} <= {*body}:
+        raise CannotRead(
+            f"{folder / REQUEST} does not say any more what was asked",
+            hint="it was changed after it was written; bring it back from a backup.",
+        )
+    return body
 
 
 def without(folder: Path, positions: set[int]) -> bool:

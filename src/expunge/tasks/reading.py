@@ -130,8 +130,13 @@ def _stacked(a: Tensor, b: Tensor) -> Tensor:
     return torch.cat([a, b])
 
 
-def same_count(logits: Tensor, labels: Tensor) -> None:
-    """Refuse answers and labels of different numbers of samples."""
+def same_count(logits: Tensor, labels: object) -> None:
+    """Refuse labels that are no tensor, and answers and labels of different numbers of samples."""
+    if not isinstance(labels, Tensor):
+        raise BatchUnreadable(
+            f"the labels of a batch are a {type(labels).__name__}, not a tensor",
+            hint="number the classes from 0, and let the dataset return the numbers.",
+        )
     if len(logits) != len(labels):
         raise BatchUnreadable(
             f"the model answered {len(logits)} samples, the batch has {len(labels)} labels",
