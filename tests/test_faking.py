@@ -13,6 +13,7 @@ from expunge.faking import beheaded, fakes, masked, wrecked
 from expunge.metrics.accuracy import Accuracy
 from expunge.metrics.probe import Probe
 from expunge.metrics.relearning import Relearning
+from expunge.metrics.silenced import Silenced
 from expunge.problems.digits import digits
 
 GONE = 3
@@ -33,7 +34,9 @@ def measured(which):
     model, parts, references = world()
     *others, last = references.members
     fake = last.load() if which == "retrained" else fakes(model, parts, TASK)[which]
-    metrics = [Accuracy()] if which in WRECKS else [Accuracy(), Probe(), Relearning(runs=2)]
+    metrics = (
+        [Accuracy()] if which in WRECKS else [Accuracy(), Probe(), Silenced(), Relearning(runs=2)]
+    )
     theirs = type(references)(tuple(others)) if which == "retrained" else references
     evidence = audit(Outcome.of(model, fake, parts, task=TASK), metrics, references=theirs)
     return {m.name: m for m in evidence.measurements}
@@ -44,6 +47,7 @@ USE = "test accuracy, kept classes"
 ANSWERS = "test accuracy, removed classes"
 STEPS = "relearning steps, removed classes"
 PROBE = "class-probe AUC"
+RANKS = "silenced answer (log odds), removed classes"
 
 
 def test_a_mask_answers_like_a_retrained_model_and_is_caught_by_training_it():
@@ -56,6 +60,14 @@ def test_a_mask_answers_like_a_retrained_model_and_is_caught_by_training_it():
     assert steps.value < min(steps.target) / 2
     assert found[PROBE].value == found[PROBE].original.value
     assert found[PROBE].comparison.difference.value > 0
+
+
+def test_a_deep_mask_comes_off_slowly_and_still_ranks_whom_it_hides():
+    found = measured("deep logit mask")
+    assert found[STEPS].value > measured("logit mask")[STEPS].value
+    assert found[RANKS].value == pytest.approx(found[RANKS].original.value, abs=0.05)
+    assert found[RANKS].value > max(found[RANKS].target) + 1
+    assert found[RANKS].comparison.p < 0.05
 
 
 @pytest.mark.parametrize("which", WRECKS)

@@ -7,9 +7,9 @@ caught, and a retrained model would not. ``inconclusive``: anything else; the re
 would have to change. ``degraded`` is said beside the word when usefulness was lost.
 
 Some of what must be known can be known in more than one way: whether a class lies behind the
-answers still, by relearning or by a probe. One that would have caught the original is needed,
-and every one that would have must pass. One that would not have, or that was not taken, neither
-passes nor fails anything, and the reasons say so.
+answers still, by relearning, by the output that is never the best any more, or by a probe. One that
+would have caught the original is needed, and every one that would have must pass. One that would
+not have, or that was not taken, neither passes nor fails anything, and the reasons say so.
 
 An attribute leaves nobody to retrain without. There ``residual`` is what can be read above a floor
 that was declared, by the whole interval, and ``equivalent`` what lies below it wholly: see
@@ -37,7 +37,11 @@ PRIMARY: dict[str, str] = {
 
 # SHARPER decides about samples too, where shadow models were made for it.
 
-BEHIND = ("relearning steps, removed classes", "class-probe AUC")
+BEHIND = (
+    "relearning steps, removed classes",
+    "silenced answer (log odds), removed classes",
+    "class-probe AUC",
+)
 """What decides about classes too: a class that is only hidden passes on answers alone."""
 
 REHEARSAL = "rehearsal p"
@@ -45,6 +49,9 @@ REHEARSAL = "rehearsal p"
 
 BLIND = "blind baseline AUC"
 """What tells forgotten samples from unseen ones without any model."""
+
+ON_TEST = ("test accuracy", "test accuracy, kept classes")
+"""What a model that was trained on the test set is too good at."""
 
 UTILITY = (
     "retain accuracy",
@@ -169,7 +176,7 @@ def _word(evidence: Evidence) -> tuple[Word, tuple[str, ...]]:
     if not questions and not left:
         return "inconclusive", ("the evidence names nothing that was to be forgotten",)
     rehearsal = evidence.measurement(REHEARSAL)
-    odd = tuple(dict.fromkeys(_odd(questions, evidence)))
+    odd = tuple(dict.fromkeys((*_odd(questions, evidence), *_too_good(evidence))))
     caught = (*_caught(questions, rehearsal), *(each.found for each in left if each.found))
     if caught:
         return "residual", (*caught, *odd)
@@ -218,6 +225,12 @@ def _odd(questions: Sequence[_Question], evidence: Evidence) -> Iterator[str]:
     seeds = evidence.provenance.reference_seeds
     for question in questions:
         yield from question.doubts(lambda m: say.trained_on_it(m, seeds))
+
+
+def _too_good(evidence: Evidence) -> Iterator[str]:
+    """Signs that the model saw what it is judged by."""
+    said = (say.trained_on_test(evidence.measurement(name)) for name in ON_TEST)
+    yield from filter(None, said)
 
 
 def _too_wide(questions: Sequence[_Question]) -> Iterator[list[str]]:

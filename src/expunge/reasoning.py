@@ -14,12 +14,15 @@ from expunge.metric import Comparison, Measurement
 
 STRICT_LEVEL = 0.01  # a genuine retrain may be unlucky once in a hundred audits
 
+_TOO_GOOD = 0.05  # accuracy above every retrained model's
+
 LIMITS = {
     "membership AUC, threshold": (
         "; this rests on one threshold for all samples, and attacks on single samples see more"
     ),
     "test accuracy": "",
     "relearning": "; with more images or steps more may come back",
+    "silenced": "; what ranks nobody may be taught to again",
     "class-probe": "; another probe, or another layer, may tell more",
 }
 """What a passed measurement cannot show."""
@@ -90,6 +93,18 @@ def trained_on_it(m: Measurement, seeds: Sequence[int]) -> str:
     )
 
 
+def trained_on_test(m: Measurement) -> str:
+    """A model that answers unseen samples better than its original and all others."""
+    if m.value is None or m.interval is None or m.original is None or len(m.target) < FEWEST:
+        return ""
+    if m.value <= max(m.target) + _TOO_GOOD or m.interval[0] <= m.original.high:
+        return ""
+    return (
+        f"{m.name} is {m.value:.3f}, far above the original's {m.original.value:.3f} and every "
+        f"retrained model's ({max(m.target):.3f} at most): was it trained on the test set?"
+    )
+
+
 def residual(m: Measurement, c: Comparison, p: float) -> str:
     """A difference that chance does not explain."""
     return (
@@ -152,7 +167,7 @@ def equal(m: Measurement, c: Comparison) -> str:
     limit = next((said for known, said in LIMITS.items() if m.name.startswith(known)), "")
     return (
         f"{m.name} is {apart(c)} the retrained models', and its whole interval ({_span(c)}) lies "
-        f"inside the margin of ±{c.margin:g}; the original lies outside{limit}"
+        f"inside the margin of ±{c.margin:g}; the original lies outside{limit}{_known_to_all(m)}"
     )
 
 

@@ -35,6 +35,7 @@ from expunge.metrics.reattack import Reattack
 from expunge.metrics.relearning import Relearning
 from expunge.metrics.representation import Representation
 from expunge.metrics.selectivity import Selectivity
+from expunge.metrics.silenced import Silenced
 from expunge.metrics.tug_of_war import TugOfWar
 from expunge.metrics.update_leakage import UpdateLeakage
 from expunge.metrics.weight_distance import WeightDistance
@@ -105,6 +106,7 @@ def _of_answers(build: Build | None) -> tuple[Metric, ...]:
         Membership(Threshold("mentropy")),
         Blind(build=build),
         Accuracy(),
+        Silenced(),
         Aus(),
         Loss(),
         Calibration(),

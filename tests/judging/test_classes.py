@@ -1,11 +1,15 @@
 """A class that is only hidden passes on its answers, so something must look behind them."""
 
+from dataclasses import replace
+
 import pytest
 
+from expunge.algebra.statistics import Interval
 from expunge.metric import Measurement
 
 GONE = "test accuracy, removed classes"
 RELEARNING, PROBE = "relearning steps, removed classes", "class-probe AUC"
+SILENCED = "silenced answer (log odds), removed classes"
 CLASSES = ("classes",)
 
 
@@ -17,17 +21,17 @@ def test_answers_alone_never_make_a_class_equivalent(measured, judged, said):
     assert f"{PROBE}: not measured" in said(found)
 
 
-@pytest.mark.parametrize("behind", [RELEARNING, PROBE])
+@pytest.mark.parametrize("behind", [RELEARNING, PROBE, SILENCED])
 def test_what_lies_behind_the_answers_needs_one_witness(behind, measured, judged, said):
     found = judged(measured(GONE), measured(behind), kinds=CLASSES)
     assert found.word == "equivalent"
     assert "had no part in it" in said(found)
 
 
-@pytest.mark.parametrize("behind", [RELEARNING, PROBE])
+@pytest.mark.parametrize("behind", [RELEARNING, PROBE, SILENCED])
 def test_a_class_that_is_hidden_is_residual_by_one_witness(behind, measured, judged):
-    (other,) = {RELEARNING, PROBE} - {behind}
-    found = judged(measured(GONE), measured(behind, "below"), measured(other), kinds=CLASSES)
+    others = map(measured, {RELEARNING, PROBE, SILENCED} - {behind})
+    found = judged(measured(GONE), measured(behind, "below"), *others, kinds=CLASSES)
     assert found.word == "residual"
     assert found.reasons[0].startswith(behind)
 
@@ -53,3 +57,16 @@ def test_without_unseen_samples_of_the_class_nothing_is_equivalent(measured, jud
     found = judged(gone, measured(PROBE), measured(RELEARNING), kinds=CLASSES)
     assert found.word == "inconclusive"
     assert "no sample of the removed classes" in said(found)
+
+
+def test_a_model_that_is_too_good_on_unseen_samples_makes_no_pass(measured, judged, said):
+    kept = "test accuracy, kept classes"
+    usual = replace(measured(kept, goal="higher"), original=Interval(0.5, 0.45, 0.55))
+    better = replace(usual, value=0.7, interval=(0.65, 0.75))
+    found = judged(measured(GONE), measured(RELEARNING), better, kinds=CLASSES)
+    assert found.word == "inconclusive"
+    assert "was it trained on the test set?" in said(found)
+    little = replace(better, value=0.56, interval=(0.56, 0.75))  # the best reference has .52
+    known = replace(better, original=Interval(0.7, 0.6, 0.8))
+    for each in (usual, little, known):
+        assert judged(measured(GONE), measured(RELEARNING), each, kinds=CLASSES).word != found.word

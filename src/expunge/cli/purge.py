@@ -33,7 +33,10 @@ def purge(
         say(f"rewritten  {path} (it lists them no more)")
     if not removed and not rewritten:
         say(f"Nothing was left of request {name} in caches and runs.")
-    say("The report, the evidence and the ledger stay: they name no sample.")
+    say(
+        "The report, the evidence and the ledger stay: they name no sample, and show one only where"
+    )
+    say("--with-samples was asked for. So do models of other requests, which knew these samples.")
     say("Still to do by hand: the original weights, older checkpoints, backups, the data.")
 
 
@@ -41,12 +44,12 @@ def _purged(runs: Path, folder: Path, cache: Path) -> tuple[list[Path], list[Pat
     """What was removed from the cache, and which requests were rewritten: any that lists them."""
     import torch  # noqa: PLC0415 - torch stays out of --help
 
-    from expunge.cli.runs import REQUEST, read_request, without  # noqa: PLC0415
+    from expunge.cli.runs import REHEARSAL, REQUEST, abandoned, read_request, without  # noqa: PLC0415
     from expunge.scoring import SCORES  # noqa: PLC0415
     from expunge.shelving import purge  # noqa: PLC0415
     from expunge.storing import forget_file  # noqa: PLC0415
 
-    for left in runs.glob(f".{folder.name}.*.partial"):  # by a run that was killed
+    for left in {*abandoned(runs), *runs.glob(f".{folder.name}.*.partial")}:
         shutil.rmtree(left, ignore_errors=True)
     asked = read_request(folder)
     positions, train = asked["positions"], asked["training data"]
@@ -59,8 +62,9 @@ def _purged(runs: Path, folder: Path, cache: Path) -> tuple[list[Path], list[Pat
         if read_request(path.parent)["training data"] == train
     ]
     listed = [path for path in alike if without(path.parent, {*positions})]
-    scores = [path.with_name(SCORES) for path in listed]
-    return removed + [path for path in scores if forget_file(path)], listed
+    said = [path.with_name(SCORES) for path in listed]
+    said += [path.with_name(REHEARSAL) for path in alike]  # canaries may be anybody
+    return removed + [path for path in said if forget_file(path)], listed
 
 
 def _paths(paths: list[Path]) -> list[str]:

@@ -1,5 +1,7 @@
 """The folder that a request leaves: what was asked, the model, the evidence, verdict, report."""
 
+import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +18,16 @@ from expunge.outcome import Outcome
 from expunge.request import Request, Samples, describe
 from expunge.storing import read_json, write_json, write_text
 
-REQUEST, MODEL, EVIDENCE, VERDICT, REPORT = (
+REQUEST, MODEL, EVIDENCE, VERDICT, REPORT, REHEARSAL = (
     "request.json",
     "model.safetensors",
     "evidence.json",
     "verdict.json",
     "report.html",
+    "rehearsal.json",
 )
+
+_MAKER = re.compile(r"\.(\d+)-[^.]*\.partial$")  # the process, in the name of a folder
 
 _HEAD = ("expunge", "version")  # what every file of ours begins with
 
@@ -34,7 +39,7 @@ def new_run(runs: Path, name: str) -> Iterator[Path]:
     _check_first(folder)
     with _spoken(runs):
         runs.mkdir(parents=True, exist_ok=True)
-        beside = Path(mkdtemp(prefix=f".{name}.", suffix=".partial", dir=runs))
+        beside = Path(mkdtemp(prefix=f".{name}.{os.getpid()}-", suffix=".partial", dir=runs))
     try:
         yield beside
         _check_first(folder)  # another run of the same request may have been faster
@@ -43,6 +48,22 @@ def new_run(runs: Path, name: str) -> Iterator[Path]:
             beside.rename(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def abandoned(runs: Path) -> list[Path]:
+    """Folders of runs that were killed: whoever made them lives no more."""
+    found = ((path, _MAKER.search(path.name)) for path in sorted(runs.glob(".*.partial")))
+    return [path for path, maker in found if maker and not _lives(int(maker[1]))]
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # it is somebody else's
+    return True
 
 
 def _check_first(folder: Path) -> None:

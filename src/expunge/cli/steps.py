@@ -12,6 +12,7 @@ from expunge.auditing import Evidence, Tier, audit
 from expunge.batching import Batches
 from expunge.catalogue import find
 from expunge.cli.project import Project
+from expunge.cli.runs import REHEARSAL
 from expunge.cli.settings import build
 from expunge.ensembles import References
 from expunge.errors import BadSetting, MissingInput, UnknownName
@@ -159,7 +160,7 @@ def judged(
     """
     rehearsal = _rehearsed(project, outcome, depth, progress)
     if rehearsal is not None and folder is not None:
-        rehearsal.save(folder / "rehearsal.json")
+        rehearsal.save(folder / REHEARSAL)
     evidence = audit(
         outcome,
         depth.metrics,

@@ -78,6 +78,8 @@ _READINGS = {
     "attribution completeness": "How far the attributions miss the sum that they must have; a "
     "check of the arithmetic.",
     "attribution mass": "Share of what the answers rest on that lies in the region.",
+    "silenced answer": "How well the output of a removed class still ranks who is of it, in log "
+    "odds: 3 is 95 % of the pairs, 5 is 99.3 %. A mask leaves that as it was, however deep it is.",
     "class-probe AUC": "How well a linear probe tells the removed classes by the features alone; "
     "retrained models may do so too. Far above them, a class is hidden and not forgotten.",
     "membership-probe AUC": "How well a linear probe tells forgotten samples from unseen ones by "
