@@ -5,6 +5,7 @@ A head has an output for each column of y: one or minus one for the logistic los
 ridge. How far a model is from an optimum is told by the length of its gradient.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log, sqrt
 from typing import Literal
@@ -66,7 +67,7 @@ def fitted(rows: Rows, b: Float[Tensor, "d c"]) -> tuple[Float[Tensor, "d c"], T
         slope = rows.gradient(w) + b
         if bool((slope.norm(dim=0) <= goal).all()):
             break
-        w = _descended(rows, w, b, _solved(rows, w, slope))
+        w = _descended(rows, w, b, _solved(_hessians(rows, w), slope))
     return w, (rows.gradient(w) + b).norm(dim=0)
 
 
@@ -80,9 +81,10 @@ def without(
     solver and rounding miss is added.
     """
     pull = leaves.gradient(w)
-    step = _solved(stays, w, pull)
-    bent = torch.stack([stays.hessian(w[:, k]) @ step[:, k] for k in range(w.shape[1])], 1)
-    width = float(torch.linalg.matrix_norm(stays.x, 2))
+    bends = _hessians(stays, w)
+    step = _solved(bends, pull)
+    bent = torch.stack([bend @ one for bend, one in zip(bends, step.T, strict=True)], 1)
+    width = float(torch.linalg.eigvalsh(stays.x.T @ stays.x)[-1].sqrt())
     far = _BENDS[stays.loss] / 2 * width * (stays.x @ step).square().norm(dim=0)
     terms = width * len(stays.x) ** 0.5 + len(stays.x) * stays.l2 * w.norm(dim=0)
     rounding = _ROUNDING * len(stays.x) ** 0.5 * (terms + pull.norm(dim=0))
@@ -94,13 +96,17 @@ def allowed(sigma: float, *, epsilon: float, delta: float) -> float:
     return sigma * epsilon / sqrt(2 * log(1.5 / delta))
 
 
-def _solved(rows: Rows, w: Float[Tensor, "d c"], b: Float[Tensor, "d c"]) -> Float[Tensor, "d c"]:
-    """What the Hessian of every output turns into its column."""
+def _hessians(rows: Rows, w: Float[Tensor, "d c"]) -> list[Float[Tensor, "d d"]]:
+    """That of every output; for ridge they are one."""
     if rows.loss == "ridge":
-        both: Tensor = torch.linalg.solve(rows.hessian(w[:, 0]), b)
-        return both
-    found = [torch.linalg.solve(rows.hessian(w[:, k]), b[:, k]) for k in range(w.shape[1])]
-    return torch.stack(found, 1)
+        return [rows.hessian(w[:, 0])] * w.shape[1]
+    return [rows.hessian(one) for one in w.T]
+
+
+def _solved(bends: Sequence[Float[Tensor, "d d"]], b: Float[Tensor, "d c"]) -> Float[Tensor, "d c"]:
+    """What the Hessian of every output turns into its column."""
+    pairs = zip(bends, b.T, strict=True)
+    return torch.stack([torch.linalg.solve(bend, one) for bend, one in pairs], 1)
 
 
 def _descended(

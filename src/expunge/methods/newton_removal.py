@@ -17,7 +17,8 @@ It certifies the head. Features that were learnt from the same samples know what
 them from other data, or train them with differential privacy. The perturbation is drawn from the
 seed of the run unless it is ``secret``; without that, nothing is promised.
 
-It costs a forward pass of the training set, and for each class a system as large as the features.
+It costs a forward pass of the training set, and for every few samples that leave together and
+each class a system as large as the features.
 """
 
 from dataclasses import dataclass
@@ -47,8 +48,9 @@ class NewtonRemoval(Method):
     reshapes: ClassVar[bool] = True
 
     loss: Loss = "logistic"  # of every class against the others; ridge: squared errors
-    l2: float = 1e-3  # the objective: mean loss + l2/2 · |w|², and the perturbation
-    sigma: float = 1.0  # deviation of the perturbation of the summed gradient
+    l2: float = 0.1  # the objective: mean loss + l2/2 · |w|², and the perturbation
+    sigma: float = 10.0  # deviation of the perturbation of the summed gradient
+    at_once: int = 10  # samples in one step: the bound grows with their square; 0: all
     epsilon: float = 1.0  # what the budget promises
     delta: float = 1e-5  # the same
     spent: Literal["refit", "refuse"] = "refit"  # what to do when the budget does not suffice
@@ -77,11 +79,7 @@ class NewtonRemoval(Method):
             case.report.note("nothing to do: none of the forget set is in the head")
             return model
         source, most = case.retain.part.source, self._most(head)
-        x, labels = read(model, head, case.task, source, torch.cat([leaves, stays]))
-        y = head.targets(labels)
-        m = len(leaves)
-        w, bound = without(head.rows(x[m:], y[m:]), head.rows(x[:m], y[:m]), head.w)
-        used = head.spent + bound
+        w, used = self._without(model, head, case, leaves, stays)
         if float(used.norm()) > most:
             return self._spent(model, head, case, Part(source, stays), float(used.norm()))
         head.hold(w, used, leaves)
@@ -92,6 +90,19 @@ class NewtonRemoval(Method):
             f"samples{but}"
         )
         return model
+
+    def _without(
+        self, model: nn.Module, head: "_Certified", case: Case, leaves: Tensor, stays: Tensor
+    ) -> tuple[Float[Tensor, "e c"], Float[Tensor, " c"]]:
+        """The head after a few samples left at a time, and what that has spent in all."""
+        ids = torch.cat([leaves, stays])
+        x, labels = read(model, head, case.task, case.retain.part.source, ids)
+        y, w, used, gone = head.targets(labels), head.w, head.spent, 0
+        for some in leaves.split(self.at_once or len(leaves)):
+            here, gone = slice(gone, gone + len(some)), gone + len(some)
+            w, bound = without(head.rows(x[gone:], y[gone:]), head.rows(x[here], y[here]), w)
+            used = used + bound
+        return w, used
 
     def _most(self, head: "_Certified") -> float:
         return allowed(float(head.terms[1]), epsilon=self.epsilon, delta=self.delta)
