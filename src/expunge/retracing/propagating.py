@@ -43,13 +43,13 @@ Way = Literal["midpoint", "hessian", "ggn", "lbfgs", "scalar", "delta", "none"]
 _PASS = 4096  # samples in one pass
 _WARM = 10  # first steps in which DeltaGrad asks for every gradient
 
-_RULES: Mapping[Way, Callable[[int], Rule]] = {
+_RULES: Mapping[Way, Callable[["Road"], Rule]] = {
     "midpoint": lambda _: along_path(midpoint),
     "hessian": lambda _: along_path(at_original),
     "ggn": lambda _: along_path(midpoint),
-    "lbfgs": lambda every: along_path(remembered(Memory(every))),
+    "lbfgs": lambda road: along_path(remembered(Memory(road.every))),
     "scalar": lambda _: along_path(uniform()),
-    "delta": lambda every: from_gradients(Memory(every, _WARM)),
+    "delta": lambda road: from_gradients(road.memory or Memory(road.every, _WARM)),
     "none": lambda _: along_path(lambda _, delta: torch.zeros_like(delta)),
 }
 
@@ -65,6 +65,7 @@ class Road:
     way: Way
     every: int = 5  # steps from one exact curvature to the next, where it is remembered
     tally: Counter[str] = field(default_factory=Counter)  # sample gradients, and products
+    memory: Memory | None = None  # that delta begins with; None: the usual one
 
     def beat(self, passed: Passed, found: Vector | None = None) -> Beat:
         """One step; ``found`` is the mean gradient of its smaller side, where that is known."""
@@ -141,7 +142,7 @@ def carry(
     told = zip(chain([first], passed), pushes or repeat(None), strict=False)
     seen = (road.beat(*each) for each in told)
     beats = without_curvature(seen) if road.way == "none" else seen
-    return _walked(road, window, end, propagate(beats, _RULES[road.way](road.every), start))
+    return _walked(road, window, end, propagate(beats, _RULES[road.way](road), start))
 
 
 def _led(passed: Iterator[Passed], end: Vector) -> Iterator[Passed]:

@@ -1,0 +1,71 @@
+"""Gradients of single samples, against a loop that takes them one after another."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import TensorDataset
+
+from expunge import Classification
+from expunge.batching import Batches
+from expunge.errors import ModelDoesNotFit
+from expunge.splitting import Part
+from expunge.testing import toy
+from expunge.valuing import worth
+
+
+def by_loop(model, rows, power):
+    """Powers of the gradients of every sample's loss, added up; frozen parameters left out."""
+    learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    sums = {name: torch.zeros_like(p) for name, p in learning.items()}
+    for x, y in rows:
+        loss = F.cross_entropy(model(x[None]), y[None])
+        found = torch.autograd.grad(loss, [*learning.values()])
+        for name, g in zip(learning, found, strict=True):
+            sums[name] += g.abs() ** power
+    return sums
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_sums_are_those_of_one_sample_after_another(power):
+    problem = toy(normalised=True)
+    model = problem.model.double().eval()
+    x, y = problem.split.retain.source[:37]
+    data = TensorDataset(x.double(), y)
+    found = worth(model, Batches(Part.whole(data)), Classification().loss, power=power)
+    looped = by_loop(model, data, power)
+    assert found.count == 37
+    assert found.sums.keys() == looped.keys()
+    for name, value in looped.items():
+        torch.testing.assert_close(found.sums[name], value)
+
+
+def test_chunks_change_nothing(monkeypatch):
+    problem = toy()
+    batches = Batches(problem.split.retain)
+    once = worth(problem.model, batches, problem.task.loss)
+    monkeypatch.setattr("expunge.valuing._MOST", 7)
+    parted = worth(problem.model, batches, problem.task.loss)
+    for name, value in once.means.items():
+        torch.testing.assert_close(parted.means[name], value)
+
+
+def test_a_convolutional_network_that_works_in_place_is_valued():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(12, 5)
+    ).eval()
+    data = TensorDataset(torch.randn(7, 1, 4, 4), torch.arange(7) % 5)
+    found = worth(model, Batches(Part.whole(data)), Classification().loss)
+    for name, value in by_loop(model, data, 2).items():
+        torch.testing.assert_close(found.sums[name].float(), value)
+
+
+def test_a_model_that_looks_at_its_numbers_is_refused_with_advice():
+    class Branching(nn.Linear):
+        def forward(self, x):
+            return super().forward(x) if x.sum().item() > 0 else -super().forward(x)
+
+    data = TensorDataset(torch.randn(7, 4), torch.arange(7) % 3)
+    with pytest.raises(ModelDoesNotFit, match="single samples"):
+        worth(Branching(4, 3), Batches(Part.whole(data)), Classification().loss)
