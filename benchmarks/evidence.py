@@ -185,7 +185,7 @@ def _summary(every: list[tuple[Experiment, Asked]]) -> Iterator[str]:
         [e.name, a.claim, a.found, "not run" if a.found == "not run" else _mark(a)]
         for e, a in every
     ]
-    yield grid(["experiment", "asked", "found", "met"], body)
+    yield grid(["experiment", "asked", "found", "met"], body, words=4)
 
 
 def _mark(asked: Asked) -> str:

@@ -49,8 +49,3 @@ def spread(values: Sequence[float], digits: int = 3) -> str:
     found = interval(values)
     half = max(found.high - found.value, found.value - found.low)
     return f"{centre} ± {half:.{digits}f}" if isfinite(half) else centre
-
-
-def between(found: Interval, digits: int = 3) -> str:
-    """A number and the ends of its interval."""
-    return f"{found.value:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})"
