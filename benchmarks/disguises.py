@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from math import isfinite
+from statistics import median
 from typing import Any
 
 import torch
@@ -35,10 +36,10 @@ from expunge.tasks import Task
 CLASS, TRAIN = 3, 1200
 ANSWERS = ("kept", "removed", "aus", "all", "same", "probe")
 _PUBLISHED = {
-    "original": (0.980, 0.938, 0.516, 0.563, 0.582, 0.998, "0"),
+    "original": (0.980, 0.938, 0.516, 0.563, 0.582, 0.998, "; 0"),
     "fine-tuned": (0.980, 0.882, 0.531, 0.388, 0.584, 0.998, "-"),
-    "masked": (0.981, 0.000, 1.001, 0.057, 0.582, 0.998, "55"),
-    "retrained": (0.984, 0.000, 1.004, 0.054, 0.545, 0.984, "261, 6 of 12 censored"),
+    "masked": (0.981, 0.000, 1.001, 0.057, 0.582, 0.998, "; 55"),
+    "retrained": (0.984, 0.000, 1.004, 0.054, 0.545, 0.984, "; 261, 6 of 12 censored"),
 }
 _HEAD = (
     "model",
@@ -48,7 +49,7 @@ _HEAD = (
     "AUC against all unseen",
     "AUC against unseen threes",
     "probe AUC",
-    "steps to relearn",
+    "steps to relearn: mean; median",
 )
 
 
@@ -179,8 +180,9 @@ def section(found: Mapping[str, Any], settings: Mapping[str, Any]) -> Section:
 
 def _told(steps: list[float | None], settings: Mapping[str, Any]) -> str:
     late = steps.count(None)
+    usual = median([x for x in steps if x is not None] or [settings["steps"]])
     said = f", {late} of {len(steps)} censored" if late else ""
-    return spread(_counted(steps, settings), 0) + said
+    return f"{spread(_counted(steps, settings), 0)}; {usual:.0f}{said}"
 
 
 def _counted(steps: list[float | None], settings: Mapping[str, Any]) -> list[float]:
@@ -218,8 +220,8 @@ _READING = """\
 Networks of 64-128-128-10 units on 1,200 digits; 597 are unseen. *AUC* is how well the margin of the
 true label tells the removed training images from all unseen images, which is a wrong question, or
 from unseen threes. *Steps to relearn* are those of SGD at .02 on 20 threes and 180 others until
-nine tenths of the original's marks, of which no more than {steps} count; a run that does not come
-so far is censored. Marks are the share of unseen threes that are named so, less the share of others
+nine tenths of the original's marks: the mean, of which no more than {steps} count, and the median
+of the runs that came so far, as published; the others are censored. Marks are the share of unseen threes that are named so, less the share of others
 that are; the published ones do not count what is falsely named. Our probe is expunge's, with a
 weaker penalty than the published one. {accuracies} seeds, {attacked} of them attacked, {probed}
 probed, {relearnt} taught again; intervals are Student's over seeds.

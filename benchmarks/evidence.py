@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from finding import Asked, Section, Stage
+from finding import Asked, Section, Stage, busy
 from table import grid
 
 from expunge.pacing import threads
@@ -37,6 +37,7 @@ class Experiment:
     module: str
     settings: Mapping[str, Any]
     named: bool = False  # whether it is run only where it is named, because it takes hours
+    data: bool = False  # whether it needs more than what comes with scikit-learn
 
     def parts(self) -> list[str]:
         """The pieces in which it is measured."""
@@ -78,6 +79,7 @@ def read(path: Path, *, quick: bool = False) -> Plan:
             told["module"],
             {**told.get("settings", {}), **(told.get("quick", {}) if quick else {})},
             named=told.get("named", False) and not quick,
+            data=told.get("data", False),
         )
         for told in body["experiment"]
     )
@@ -89,6 +91,9 @@ def work(plan: Plan, stage: Stage, only: str) -> None:
     folder = _folder(stage.cache)
     for experiment in plan.experiments:
         if only not in experiment.name or (experiment.named and not only):
+            continue
+        if experiment.data and stage.data is None:
+            print(f"{experiment.name}: left out, for want of --data", flush=True)
             continue
         for part in experiment.parts():
             path = experiment.kept(folder, part)
@@ -132,14 +137,14 @@ def _folder(cache: Path) -> Path:
 
 
 def _measured(experiment: Experiment, part: str, stage: Stage) -> dict[str, Any]:
-    wall, busy = time.perf_counter(), time.process_time()
+    wall, before = time.perf_counter(), busy()
     with threads(1):
         found = import_module(experiment.module).measure(part, experiment.settings, stage)
     return {
         "experiment": experiment.name,
         "part": part,
         "found": found,
-        "process seconds": time.process_time() - busy,
+        "process seconds": busy() - before,
         "wall seconds": time.perf_counter() - wall,
         "load": os.getloadavg()[0],
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",

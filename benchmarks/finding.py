@@ -1,5 +1,6 @@
 """What an experiment on the evidence found, in the form that the page takes."""
 
+import resource
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -49,3 +50,9 @@ def spread(values: Sequence[float], digits: int = 3) -> str:
     found = interval(values)
     half = max(found.high - found.value, found.value - found.low)
     return f"{centre} ± {half:.{digits}f}" if isfinite(half) else centre
+
+
+def busy() -> float:
+    """Seconds of the processor, of this process and of those that it started and that have ended."""
+    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(used.ru_utime + used.ru_stime for used in both)
