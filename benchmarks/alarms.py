@@ -6,7 +6,7 @@ together by their data alone, and the binomial test of them is exact.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from disguises import together
@@ -16,9 +16,9 @@ from table import grid
 from torch import nn
 
 from expunge import Classes, Outcome, Request, Samples, audit, judge, split
+from expunge.algebra.statistics import clopper_pearson
 from expunge.attacks.threshold import Threshold
 from expunge.ensembles import Reference, References
-from expunge.metric import Metric
 from expunge.metrics.accuracy import Accuracy
 from expunge.metrics.loss import Loss
 from expunge.metrics.membership import Membership
@@ -30,6 +30,9 @@ from expunge.problems.digits import digits
 from expunge.problems.problem import Problem
 from expunge.seeding import stream
 from expunge.splitting import Split
+
+if TYPE_CHECKING:
+    from expunge.metric import Metric
 
 CLASS, GONE, REFERENCES = 3, 120, 5
 LEVEL = 0.05
@@ -53,7 +56,8 @@ def measure(part: str, settings: Mapping[str, Any], stage: Stage) -> dict[str, A
         metrics = Accuracy(), Loss(), Probe(), Relearning(runs=settings["runs"])
     size = 1 + REFERENCES
     first = stream("alarms", request, int(k)) % 2**30
-    models = together(problem.recipe, parts.retain, range(first, first + size * settings["at once"]))
+    seeds = range(first, first + size * settings["at once"])
+    models = together(problem.recipe, parts.retain, seeds)
     original = problem.recipe.train(parts.retain.source)
     found = []
     for trial in range(0, len(models), size):
@@ -82,9 +86,7 @@ def _without_samples(problem: Problem) -> Split:
     return split(train, Request(gone, id="wrong"), test=unseen)
 
 
-def _references(
-    models: Sequence[nn.Module], parts: Split, problem: Problem
-) -> Iterator[Reference]:
+def _references(models: Sequence[nn.Module], parts: Split, problem: Problem) -> Iterator[Reference]:
     for seed, model in enumerate(models):
         seen = snapshot(model, parts, problem.task)
         yield Reference(lambda model=model: model, seen, seed, 0.0, "")  # type: ignore[misc]
@@ -99,15 +101,22 @@ def section(found: Mapping[str, Any], settings: Mapping[str, Any]) -> Section:
         if trials:
             counts = [sum(t["word"] == word for t in trials) for word in _WORDS]
             wrong = stats.binomtest(counts[0], len(trials), LEVEL, alternative="greater")
-            share = stats.binomtest(counts[0], len(trials)).proportion_ci(0.95, "exact")
-            said = f"{counts[0]} of {len(trials)}: {share.low:.1%} to {share.high:.1%}"
-            degraded = sum(t["degraded"] for t in trials)
-            body.append([name, str(len(trials)), *map(str, counts), str(degraded),
-                         f"{share.low:.1%} to {share.high:.1%}", f"{wrong.pvalue:.3f}"])  # fmt: skip
-            asked.append(Asked(
-                f"without {name}, no more than one retrained network in twenty is `residual`",
-                f"{said}; p = {wrong.pvalue:.3f}", bool(wrong.pvalue > LEVEL)))  # fmt: skip
-    return Section((_READING.format(**settings), grid(_HEAD, body), *_rejections(found)), tuple(asked))
+            share = clopper_pearson(counts[0], len(trials))
+            ends, degraded = (
+                f"{share.low:.1%} to {share.high:.1%}",
+                sum(t["degraded"] for t in trials),
+            )
+            numbers = [len(trials), *counts, degraded]
+            body.append([name, *map(str, numbers), ends, f"{wrong.pvalue:.3f}"])
+            asked.append(
+                Asked(
+                    f"without {name}, no more than one retrained network in twenty is `residual`",
+                    f"{counts[0]} of {len(trials)}: {ends}; p = {wrong.pvalue:.3f}",
+                    bool(wrong.pvalue > LEVEL),
+                )
+            )
+    text = (_READING.format(**settings), grid(_HEAD, body), *_rejections(found))
+    return Section(text, tuple(asked))
 
 
 def _rejections(found: Mapping[str, Any]) -> Iterator[str]:

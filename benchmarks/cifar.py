@@ -137,8 +137,10 @@ def _audited(
 
 def section(found: Mapping[str, Any], settings: Mapping[str, Any]) -> Section:
     """What audits said, and what they cost."""
-    done = {name: found[f"audit {name}"] for name in settings["methods"] if f"audit {name}" in found}
-    told = {name: found[f"estimate {name}"] for name in settings["methods"] if f"estimate {name}" in found}
+    done, told = (
+        {name: found[f"{what} {name}"] for name in settings["methods"] if f"{what} {name}" in found}
+        for what in ("audit", "estimate")
+    )
     text = [_READING.format(**settings)]
     if done:
         text.append(grid(["unlearned by", "verdict", *_SHOWN], [*_verdicts(done)], words=2))

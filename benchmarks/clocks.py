@@ -36,7 +36,8 @@ def measure(part: str, settings: Mapping[str, Any], stage: Stage) -> dict[str, A
     del stage
     command = ["-m", "expunge", "selftest"]
     if part != "selftest":
-        command = [__file__, part.split()[-1], str(settings["epochs"]), settings["tier"]]
+        request = part.removeprefix("audit of ").removeprefix("a ")
+        command = [__file__, request, str(settings["epochs"]), settings["tier"]]
     load = os.getloadavg()[0]
     before, started = busy(), time.perf_counter()
     with TemporaryDirectory() as empty:  # nothing that was cached is taken
@@ -66,7 +67,7 @@ def section(found: Mapping[str, Any], settings: Mapping[str, Any]) -> Section:
     asked = tuple(
         Asked(
             f"{name} in {'at most' if limit == 90 else 'less than'} {limit} s",
-            f"{told['process seconds']:.0f} s of the processor, {told['wall seconds']:.0f} s passed",
+            f"{told['process seconds']:.0f} s of the processor, {told['wall seconds']:.0f} passed",
             told["process seconds"] <= limit,
         )
         for name, limit in _LIMITS.items()

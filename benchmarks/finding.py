@@ -53,6 +53,6 @@ def spread(values: Sequence[float], digits: int = 3) -> str:
 
 
 def busy() -> float:
-    """Seconds of the processor, of this process and of those that it started and that have ended."""
+    """Seconds that this process was at work, and those that it started and that have ended."""
     both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(used.ru_utime + used.ru_stime for used in both)

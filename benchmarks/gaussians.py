@@ -71,7 +71,7 @@ def measure(part: str, settings: Mapping[str, Any], stage: Stage) -> dict[str, A
         case "population":
             return _population(settings["many"])
         case _:
-            return _planted(int(part.split()[0]), settings)
+            return _planted(int(part.partition(" ")[0]), settings)
 
 
 def _planted(pairs: int, settings: Mapping[str, Any]) -> dict[str, Found]:
@@ -200,9 +200,8 @@ def _identities(found: Mapping[str, list[float]]) -> tuple[list[list[str]], Aske
         rows.append([name, f"{known:.4f}", spread(values, 4)])
         error = np.std(values, ddof=1) / sqrt(len(values)) if len(values) > 1 else 0.0
         far += abs(mean(values) - known) > 4 * error + 0.002
-    return rows, Asked("closed forms of shifted normal scores hold, within .002 and four standard errors",
-                       f"{far} of {len(rows)} are off",
-                       far == 0)  # fmt: skip
+    claim = "closed forms of shifted normal scores hold, within .002 and four standard errors"
+    return rows, Asked(claim, f"{far} of {len(rows)} are off", far == 0)
 
 
 def _calibrated(found: Mapping[str, Any]) -> Iterator[Asked]:

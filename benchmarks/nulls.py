@@ -1,4 +1,4 @@
-"""Numbers that are not zero where there is nothing to find: what they are for models that are alike.
+"""Numbers that are not zero where nothing is to be found: what they are for models that are alike.
 
 Margins of unlearned and of retrained models are drawn from one normal distribution: unlearning was
 perfect. What the challenge's quality and KLoM say then is what a reader must compare with.

@@ -66,7 +66,7 @@ def _told() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=os.environ.get("EXPUNGE_DATA"))
     parser.add_argument("--seeds", type=int, help="at most so many seeds a cell")
     parser.add_argument("--quick", action="store_true", help="small stand-ins, one seed")
-    parser.add_argument("--only", default="", help="cells, or experiments, whose name contains this")
+    parser.add_argument("--only", default="", help="cells or experiments that are called like this")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the results are written")
     parser.add_argument("--stage", choices=("train", "rows", "page", "all"), default="all")
     return parser.parse_args()
