@@ -36,10 +36,10 @@ from expunge.tasks import Task
 CLASS, TRAIN = 3, 1200
 ANSWERS = ("kept", "removed", "aus", "all", "same", "probe")
 _PUBLISHED = {
-    "original": (0.980, 0.938, 0.516, 0.563, 0.582, 0.998, "; 0"),
+    "original": (0.980, 0.938, 0.516, 0.563, 0.582, 0.998, "median 0"),
     "fine-tuned": (0.980, 0.882, 0.531, 0.388, 0.584, 0.998, "-"),
-    "masked": (0.981, 0.000, 1.001, 0.057, 0.582, 0.998, "; 55"),
-    "retrained": (0.984, 0.000, 1.004, 0.054, 0.545, 0.984, "; 261, 6 of 12 censored"),
+    "masked": (0.981, 0.000, 1.001, 0.057, 0.582, 0.998, "median 55"),
+    "retrained": (0.984, 0.000, 1.004, 0.054, 0.545, 0.984, "median 261, 6 of 12 censored"),
 }
 _HEAD = (
     "model",
@@ -49,7 +49,7 @@ _HEAD = (
     "AUC against all unseen",
     "AUC against unseen threes",
     "probe AUC",
-    "steps to relearn: mean; median",
+    "steps to relearn",
 )
 
 
@@ -180,7 +180,7 @@ def _told(steps: list[float | None], settings: Mapping[str, Any]) -> str:
     late = steps.count(None)
     usual = median([x for x in steps if x is not None] or [settings["steps"]])
     said = f", {late} of {len(steps)} censored" if late else ""
-    return f"{spread(_counted(steps, settings), 0)}; {usual:.0f}{said}"
+    return f"{spread(_counted(steps, settings), 0)}; median {usual:.0f}{said}"
 
 
 def _counted(steps: list[float | None], settings: Mapping[str, Any]) -> list[float]:

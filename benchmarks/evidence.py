@@ -62,6 +62,7 @@ class Plan:
     name: str
     title: str
     about: str
+    seeds: str  # which were taken, in words
     experiments: tuple[Experiment, ...]
 
 
@@ -83,7 +84,7 @@ def read(path: Path, *, quick: bool = False) -> Plan:
         )
         for told in body["experiment"]
     )
-    return Plan(path.stem, body["title"], body["about"], each)
+    return Plan(path.stem, body["title"], body["about"], body["seeds"], each)
 
 
 def work(plan: Plan, stage: Stage, only: str) -> None:
@@ -120,14 +121,29 @@ def write(plan: Plan, cache: Path, results: Path, *, quick: bool) -> None:
         "quick": quick,
         "machine": "; ".join(sorted({body["machine"] for body in bodies})),
         "versions": _versions(),
+        "seeds": plan.seeds,
         "experiments": [
             {"name": e.name, "settings": dict(e.settings), "parts": [*found[e.name].values()]}
             for e in plan.experiments
         ],
     }
     results.mkdir(parents=True, exist_ok=True)
-    (results / f"{plan.name}.json").write_text(json.dumps(raw, sort_keys=True) + "\n")
+    (results / f"{plan.name}.json").write_text(_lines(raw))
     (results / f"{plan.name}.md").write_text(_page(plan, found, raw))
+
+
+def _lines(raw: Mapping[str, Any]) -> str:
+    """JSON with one piece a line: some have many numbers."""
+    each = [
+        json.dumps({"name": e["name"], "settings": e["settings"]})[:-1]
+        + ', "parts": [\n'
+        + ",\n".join(json.dumps(body, sort_keys=True) for body in e["parts"])
+        + "\n]}"
+        for e in raw["experiments"]
+    ]
+    head = {key: value for key, value in raw.items() if key != "experiments"}
+    experiments = ",\n".join(each)
+    return json.dumps(head)[:-1] + f', "experiments": [\n{experiments}\n]}}\n'
 
 
 def _folder(cache: Path) -> Path:
@@ -165,7 +181,7 @@ def _page(plan: Plan, found: Mapping[str, Found], raw: Mapping[str, Any]) -> str
         f"# {plan.title}\n",
         plan.about,
         *([quick] if raw["quick"] else []),
-        f"Measured on {raw['machine'] or 'nothing yet'}; {told}; one thread.\n",
+        f"Measured on {raw['machine'] or 'nothing yet'}; {told}; one thread. {plan.seeds}\n",
         *_summary([(e, asked) for e, section in sections for asked in section.asked]),
     ]
     for experiment, section in sections:
