@@ -236,9 +236,9 @@ network still gives those that it was trained on their wrong label. *Margins alo
 for all canaries. *U-LiRA* takes all other networks for shadows, as published; its values hang
 together, so that their intervals are too narrow, and *of a half by the other* takes the networks
 that are not attacked for shadows instead. How often bounds are above 0 where nothing is left is
-also told by other coins: networks that never saw a canary might as well have had them. The bounds
-of ε are from 100 guesses, fixed beforehand, with 95 % confidence; 3.49 is the most that 100 guesses
-can show. Fine-tuning anneals its rate, as published. NegGrad+ is expunge's own, in as many steps as
-published; it draws forgotten and retained records into batches of their own and stops at chance,
-where the published one mixed both.
+also told by 99 other tosses of all coins: networks that never saw a canary might as well have had
+those. The bounds of ε are from 100 guesses, fixed beforehand, with 95 % confidence; 3.49 is the
+most that 100 guesses can show. Fine-tuning anneals its rate, as published. NegGrad+ is expunge's
+own, in as many steps as published; it draws forgotten and retained records into batches of their
+own and stops at chance, where the published one mixed both.
 """

@@ -66,7 +66,7 @@ def section(found: Mapping[str, Any], settings: Mapping[str, Any]) -> Section:
     ]  # fmt: skip
     asked = tuple(
         Asked(
-            f"{name} in {'at most' if limit == 90 else 'less than'} {limit} s",
+            f"{name} in {'at most' if limit == 90 else 'less than'} {limit} s, by the processor",
             f"{told['process seconds']:.0f} s of the processor, {told['wall seconds']:.0f} passed",
             told["process seconds"] <= limit,
         )
@@ -103,6 +103,7 @@ if __name__ == "__main__":
 
 
 _READING = """\
-One run each, on a machine that did other work too: seconds of the processor are what it takes, and
-those that passed are what it took.
+One run each, on one core of a machine that did other work too: seconds of the processor are what it
+takes, and are held against what was asked; those that passed are what it took beside the others. No
+audit here has a rehearsal.
 """
