@@ -3,6 +3,7 @@
 Originals and references are trained once and kept, rows are run in random order and kept, so a
 run that was killed goes on where it stopped; rows that results/TABLE.json holds are not run again
 (delete it after a change that they should show). `--quick` takes every cell's small stand-in.
+A file of experiments (evidence.toml) is run in the same way, piece by piece.
 """
 
 import argparse
@@ -10,10 +11,12 @@ import os
 from functools import partial
 from pathlib import Path
 
+import evidence
 import pages
 import rows
 import table
 import training
+from finding import Stage
 
 from expunge.problems.images import cache_folder
 
@@ -23,6 +26,9 @@ RESULTS = Path(__file__).parent / "results"
 def main() -> None:
     """Train what is missing, run every row that has not been run, and write the results."""
     told = _told()
+    if evidence.plans(told.table):
+        _experiments(told)
+        return
     found = table.read(told.table, quick=told.quick, seeds=told.seeds, only=told.only)
     if not found.cells:
         raise SystemExit(f"no cell of {told.table} is named like {told.only!r}")
@@ -43,13 +49,24 @@ def main() -> None:
             pages.write(found, [*rows.found(found, kept)], told.out, quick=told.quick)
 
 
+def _experiments(told: argparse.Namespace) -> None:
+    """Experiments are about the evidence, not about methods: no cells, no rows, no seeds."""
+    if told.quick and told.out == RESULTS:
+        raise SystemExit("a quick run is not the real one: name another folder with --out")
+    plan, cache = evidence.read(told.table, quick=told.quick), cache_folder()
+    evidence.recall(RESULTS / f"{plan.name}.json", cache)
+    if told.stage != "page":
+        evidence.work(plan, Stage(cache, told.data), told.only)
+    evidence.write(plan, cache, told.out, quick=told.quick)
+
+
 def _told() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", type=Path)
     parser.add_argument("--data", type=Path, default=os.environ.get("EXPUNGE_DATA"))
     parser.add_argument("--seeds", type=int, help="at most so many seeds a cell")
     parser.add_argument("--quick", action="store_true", help="small stand-ins, one seed")
-    parser.add_argument("--only", default="", help="cells whose name contains this")
+    parser.add_argument("--only", default="", help="cells or experiments that are called like this")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the results are written")
     parser.add_argument("--stage", choices=("train", "rows", "page", "all"), default="all")
     return parser.parse_args()

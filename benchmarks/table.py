@@ -121,7 +121,7 @@ def _row(name: str, body: Mapping[str, Any]) -> Row:
     return Row(name, body.get("method", name), settings)
 
 
-def grid(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown, its numbers to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
+def grid(head: Sequence[str], body: Sequence[Sequence[str]], words: int = 1) -> str:
+    """A table in Markdown: columns of words first, then numbers to the right."""
+    lines = [head, ["---"] * words + ["---:"] * (len(head) - words), *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"

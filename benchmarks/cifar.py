@@ -1,0 +1,196 @@
+"""A tenth of CIFAR-10 is forgotten in three ways: what an audit says, and whether it cost as told.
+
+A residual network is trained without augmentation, so that it knows its pictures well; then it is
+retrained without some, trained on with the others, or unlearned by DUCK, and each is audited beside
+retrained networks and shadow models. It takes hours without a GPU. Every model is kept as soon as
+it is trained, so a run that was killed goes on with the next one.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from finding import Asked, Section, Stage
+from table import grid
+from torch import nn
+
+from expunge import Outcome, Request, Samples, audit, judge, retrain, split, unlearn
+from expunge.estimating import Work, estimate
+from expunge.method import Method
+from expunge.methods.duck import Duck
+from expunge.methods.finetune import Finetune
+from expunge.methods.retrain import Retrain
+from expunge.precision import channels_last
+from expunge.problems.cifar10 import cifar10
+from expunge.problems.problem import Problem
+from expunge.recipe import Recipe
+from expunge.shadowing import shadow_of
+from expunge.splitting import Split
+from expunge.storing import digest_json, digest_tensors, load_tensors, save_tensors
+from expunge.tiers import suite
+
+_STEPS = ("unlearning", "references", "shadow models", "measurements")
+_SHOWN = ("membership AUC, threshold (loss)", "membership AUC, ulira (privacy)", "forget accuracy",
+          "test accuracy")  # fmt: skip
+
+
+def parts(settings: Mapping[str, Any]) -> list[str]:
+    """What every audit is said to cost, before any is done; then the audits."""
+    return [f"{what} {name}" for what in ("estimate", "audit") for name in settings["methods"]]
+
+
+def measure(part: str, settings: Mapping[str, Any], stage: Stage) -> dict[str, Any]:
+    """Estimate, or do it."""
+    what, _, name = part.partition(" ")
+    problem, shadows = (_problem(settings, stage, settings[k]) for k in ("epochs", "shadow epochs"))
+    original = channels_last(problem.trained(0, stage.cache))
+    split = _split(problem, settings["share"])
+    method = _method(name, problem)
+    if what == "audit":
+        outcome = _unlearned(original, split, problem, method, stage.cache)
+        return _audited(outcome, problem, shadows.recipe, settings, stage.cache)
+    budget = settings["budget"]
+    work = Work(original, split, problem.task, problem.recipe, method, budget=budget)
+    return _estimated(work, shadows.recipe, settings)
+
+
+def _problem(settings: Mapping[str, Any], stage: Stage, epochs: int) -> Problem:
+    found = cifar10(data=stage.data, width=settings["width"], epochs=epochs, augment=False)
+    if "images" not in settings:
+        return found
+    some = slice(None, settings["images"])
+    parts = {name: getattr(found, name).only(some) for name in ("train", "test", "validation")}
+    return replace(found, **parts)
+
+
+def _split(problem: Problem, share: float) -> Split:
+    size = len(problem.train)
+    order = torch.randperm(size, generator=torch.Generator().manual_seed(0))
+    gone = Samples(tuple(order[: int(share * size)].tolist()))
+    request = Request(gone, id="a tenth")
+    return split(problem.train, request, test=problem.test, validation=problem.validation)
+
+
+def _method(name: str, problem: Problem) -> Method:
+    found: dict[str, Method] = {
+        "retrain": Retrain(problem.recipe),
+        "finetune": Finetune(),
+        "duck": Duck(),
+    }
+    return found[name]
+
+
+def _estimated(work: Work, shadows: Recipe, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Seconds by step; those of shadow models by their own recipe."""
+    tier = settings["tier"]
+    items = [*estimate(work, tier).items, *estimate(replace(work, recipe=shadows), tier).items]
+    told = {step: [i.seconds for i in items if i.what.startswith(step)] for step in _STEPS}
+    place = dict.fromkeys(_STEPS, 0) | {"shadow models": -1}
+    return {step: seconds[place[step]] for step, seconds in told.items() if seconds}
+
+
+def _unlearned(
+    original: nn.Module, split: Split, problem: Problem, method: Method, cache: Path
+) -> Outcome:
+    """Unlearn once; afterwards the weights that were kept."""
+    key = [method.name, method.describe(), problem.recipe.describe(),
+           digest_tensors(original.state_dict())]  # fmt: skip
+    kept = cache / "experiments" / f"{method.name}-{digest_json(key)[:16]}.safetensors"
+    outcome = partial(Outcome, original, split=split, task=problem.task, method=method, seed=0)
+    if not kept.exists():
+        found = unlearn(original, split, method, task=problem.task, seed=0)
+        save_tensors(kept, found.after.state_dict(), {"seconds": str(found.seconds)})
+    tensors, meta = load_tensors(kept)
+    after = problem.recipe.build()
+    after.load_state_dict(tensors)
+    return outcome(channels_last(after).eval(), seconds=float(meta["seconds"]))
+
+
+def _audited(
+    outcome: Outcome, problem: Problem, shadows: Recipe, settings: Mapping[str, Any], cache: Path
+) -> dict[str, Any]:
+    references = retrain(
+        outcome.split, problem.recipe, task=problem.task, seeds=settings["references"], cache=cache
+    )
+    others = shadow_of(outcome, shadows, count=2 * settings["pairs"], cache=cache)
+    metrics = suite(outcome.split.targets, problem.recipe.build, settings["tier"])
+    evidence = audit(outcome, metrics, references=references, shadows=others)
+    verdict = judge(evidence)
+    shown = (evidence.measurement(name) for name in _SHOWN)
+    return {
+        "word": verdict.word,
+        "degraded": verdict.degraded,
+        "reasons": list(verdict.reasons),
+        "seconds": {
+            "unlearning": outcome.seconds,
+            "references": sum(each.seconds for each in references.members),
+            "shadow models": others.seconds,
+            "measurements": evidence.provenance.audit_seconds,
+        },
+        "measured": {m.name: [m.value, m.original and m.original.value, list(m.target)]
+                     for m in shown},
+    }  # fmt: skip
+
+
+def section(found: Mapping[str, Any], settings: Mapping[str, Any]) -> Section:
+    """What audits said, and what they cost."""
+    done, told = (
+        {name: found[f"{what} {name}"] for name in settings["methods"] if f"{what} {name}" in found}
+        for what in ("audit", "estimate")
+    )
+    text = [_READING.format(**settings)]
+    if done:
+        text.append(grid(["unlearned by", "verdict", *_SHOWN], [*_verdicts(done)], words=2))
+    if told:
+        head = ["seconds", *_STEPS, "all"]
+        text.append(grid(head, [*_costs(told, done)]))
+    return Section(tuple(text), tuple(_asked(done, told)))
+
+
+def _verdicts(done: Mapping[str, Any]) -> Iterator[list[str]]:
+    for name, one in done.items():
+        word = one["word"] + (", degraded" if one["degraded"] else "")
+        yield [name, word, *(_shown(one["measured"][which]) for which in _SHOWN)]
+
+
+def _shown(measured: list[Any]) -> str:
+    value, original, others = measured
+    beside = f", of references {sum(others) / len(others):.3f}" if others else ""
+    before = "" if original is None else f" (original {original:.3f}{beside})"
+    return "-" if value is None else f"{value:.3f}{before}"
+
+
+def _costs(told: Mapping[str, Any], done: Mapping[str, Any]) -> Iterator[list[str]]:
+    for name, each in told.items():
+        yield [f"{name}, as told", *_seconds(each)]
+        if name in done:
+            yield [f"{name}, in truth", *_seconds(done[name]["seconds"])]
+
+
+def _seconds(each: Mapping[str, float]) -> list[str]:
+    return [*(f"{each[s]:.0f}" if s in each else "-" for s in _STEPS), f"{_all(each):.0f}"]
+
+
+def _all(each: Mapping[str, float]) -> float:
+    return sum(each.values())
+
+
+def _asked(done: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator[Asked]:
+    for name in [name for name in told if name in done]:
+        off = _all(told[name]) / _all(done[name]["seconds"]) - 1
+        yield Asked(f"an audit of {name} costs what is told before, within 30 %", f"{off:+.0%}",
+                    abs(off) <= 0.3)  # fmt: skip
+    if "retrain" in done:
+        word = done["retrain"]["word"]
+        yield Asked("a retrained network is not `residual`", word, word != "residual")
+
+
+_READING = """\
+ResNet-18, {width} wide, {epochs} epochs without augmentation, and a tenth of the pictures leaves.
+{references} references; {pairs} pairs of shadow models of {shadow epochs} epochs. What is told
+before is told by `--dry-run`'s estimate, here of both recipes. Seconds passed on the clock, of
+models that were trained one after another.
+"""
