@@ -37,7 +37,7 @@ class BadTeacher(Method):
 
     steps: int = 100  # optimizer steps, whatever the size of the forget set
     lr: float = 0.02  # learning rate of SGD, constant
-    share: float = 0.2  # of the forget term in the loss
+    share: float = 0.3  # of the forget term in the loss
     momentum: float = 0.9  # of SGD
     heat: float = 1.0  # logits are divided by it before they are compared
 

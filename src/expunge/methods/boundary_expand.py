@@ -71,7 +71,8 @@ def _shadow(model: nn.Module, case: Case) -> nn.Linear:
             "the model's logits are not those of a last Linear, so no class can be put beside them",
             hint="use boundary_shrink, which needs no such head.",
         )
-    return nn.Linear(found.features.shape[1], 1).to(found.features)
+    # Weights are as precise as the model's, where its passes are in half precision too.
+    return nn.Linear(found.features.shape[1], 1).to(next(model.parameters()))
 
 
 def _widened(model: nn.Module, shadow: nn.Linear, case: Case, batch: Batch) -> Float[Tensor, "n _"]:

@@ -38,6 +38,7 @@ from expunge.stopping import matched
 from expunge.tasks import Batch, Kind
 
 _HEAT = 4.0  # as published: logits are divided by it
+_FOR_CLASSES, _FOR_SAMPLES = 1.5, 0.5  # pushes, as a share of an epoch's other steps
 _NUDGE = 0.05  # of the deviation of every tensor of weights
 
 
@@ -50,7 +51,7 @@ class Scrub(Method):
 
     epochs: int = 5  # passes over the retain set
     pushing: int = 3  # of these epochs, the first so many, begin with pushes
-    pushes: float = 0.5  # in such an epoch, as a share of its steps on the retain set; at least one
+    pushes: float | None = None  # in such an epoch, as a share of its other steps; None: by target
     lr: float = 0.02  # learning rate of SGD, constant
     momentum: float = 0.9  # of SGD
     loyalty: float = 0.5  # share of the divergence from the original in the loss on what remains
@@ -59,14 +60,19 @@ class Scrub(Method):
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
         if not 0 <= self.loyalty <= 1:
             raise BadSetting(f"loyalty is {self.loyalty}", hint="it lies between 0 and 1.")
+        classes = all(isinstance(target, Classes) for target in case.targets)
+        pushes = (_FOR_CLASSES if classes else _FOR_SAMPLES) if self.pushes is None else self.pushes
         original = deepcopy(model).requires_grad_(requires_grad=False)
         push, pull = _push(model, original, case), self._pull(model, original, case)
-        _nudge(model)
+        if self.pushes is None:
+            case.report.settled({"pushes": pushes})
+        if self.epochs and self.pushing:
+            _nudge(model)
         up, down = self._descent(model, case), self._descent(model, case)
         leaving, rewinding = case.forget.endless(), _Rewinding.of(self, case)
         for epoch in range(self.epochs):
             model.eval()  # BatchNorm stands still while forgotten samples pass through
-            _pushed(up, self._count(epoch, case), leaving, push)
+            _pushed(up, self._count(epoch, pushes, case), leaving, push)
             model.train()
             epochs(down, 1, pull)
             if rewinding is not None:
@@ -75,8 +81,8 @@ class Scrub(Method):
             rewinding.rewind(model)
         return model
 
-    def _count(self, epoch: int, case: Case) -> int:
-        return max(1, ceil(self.pushes * len(case.retain))) if epoch < self.pushing else 0
+    def _count(self, epoch: int, pushes: float, case: Case) -> int:
+        return max(1, ceil(pushes * len(case.retain))) if epoch < self.pushing else 0
 
     def _descent(self, model: nn.Module, case: Case) -> Descent:
         return Descent.of(model, case, lr=self.lr, momentum=self.momentum)

@@ -47,7 +47,7 @@ class Unsir(Method):
     noise: int = 64  # pieces of noise for each class
     moves: int = 40  # steps in which they learn
     impair: float = 1.0  # passes over the retain set beside which the noise is taught
-    share: float = 0.05  # of the noise in the loss
+    share: float = 0.03  # of the noise in the loss
     repair: int = 5  # passes over the retain set, afterwards
     lr: float = 0.05  # learning rate of SGD, constant
     momentum: float = 0.9  # of SGD

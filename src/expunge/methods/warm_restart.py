@@ -50,7 +50,8 @@ class WarmRestart(Method):
                 f"every model that history {history.folder} keeps has seen forgotten samples, or "
                 f"may have: the first was kept before step {history.starts[0]}",
                 hint="record from the first step on, with keep as long as the run; or set "
-                "knowing=true, and audit what is left.",
+                "knowing=true, and audit what is left. SGD without momentum does not tell whether "
+                "it had made a step before.",
             )
         if number is None:
             case.report.note("the start had seen forgotten samples: what it knew was only damped")
