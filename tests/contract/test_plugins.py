@@ -22,6 +22,7 @@ BRIEF = {  # a promise does not hang on how long a plug-in works
     "representation": {"rows": 15, "layers": ("0",)},
     "relearning": {"runs": 2, "steps": 8, "every": 4, "lr": 3e-2},
     "salun": {"steps": 10},
+    "scrub": {"epochs": 2},
     "unsir": {"moves": 5, "repair": 1},
 }
 

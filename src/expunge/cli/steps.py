@@ -112,14 +112,18 @@ def method_of(name: str, texts: Mapping[str, str], recipe: Recipe | None) -> Met
         parts = [method_of(one, _reaching(one, texts, names), recipe) for one in names]
         combined: Method = find("methods", "combine")(tuple(parts))
         return combined
+    made: Method = build(_found(name), texts, {} if recipe is None else {Recipe: recipe})
+    return made
+
+
+def _found(name: str) -> type[Method]:
     found = find("methods", name)
     if not issubclass(found, Method):
         raise BadSetting(
             f"{name} is no method: it does not inherit from expunge.method.Method",
             hint="write `class Mine(Method)` with a `forget(self, model, case)`.",
         )
-    made: Method = build(found, texts, {} if recipe is None else {Recipe: recipe})
-    return made
+    return found
 
 
 def settings_for(
@@ -134,7 +138,7 @@ def settings_for(
     for key, text in assignments.items():
         owner, dot, setting = key.rpartition(".")
         if dot and owner not in known:
-            raise UnknownName("method of this comparison", owner, known)
+            raise UnknownName("method that was asked for", owner, known)
         if not dot or owner == name:
             found[setting] = text
         elif owner in name.split(","):
@@ -144,7 +148,7 @@ def settings_for(
 
 def _reaching(name: str, texts: Mapping[str, str], parts: Sequence[str]) -> dict[str, str]:
     """The settings of one part: its own, and of those for all the ones that it has."""
-    has = {part: settings(find("methods", part)) for part in parts}
+    has = {part: settings(_found(part)) for part in parts}
     for key in texts:
         if "." not in key and not any(key in known for known in has.values()):
             raise UnknownName(
