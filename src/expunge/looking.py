@@ -87,14 +87,14 @@ def read(source: Data, ids: Int[Tensor, " n"], task: Task) -> list[Batch]:
     return [*Batches(part, max(1, _PASS // max(1, first.numel())))]
 
 
-def inputs_of(task: Task, batch: Batch) -> Tensor:
+def inputs_of(task: Task, batch: Batch, need: str = "attributions need") -> Tensor:
     """The inputs of a batch, or MissingInput where nothing can be differentiated."""
     x = task.inputs(batch)
     if isinstance(x, Tensor) and x.is_floating_point() and x.ndim > 1:
         return x
     told = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
     raise MissingInput(
-        f"attributions need inputs that are one floating-point tensor, not {told}",
+        f"{need} inputs that are one floating-point tensor, not {told}",
         hint="let the task's inputs=... pick the one tensor that the answer rests on.",
     )
 

@@ -81,19 +81,26 @@ def _check_method(method: Method, split: Split, task: Task) -> None:
                 f"but request {request.id} targets {type(request.target).__name__}",
                 hint="run `expunge methods` to see which method handles what.",
             )
-    for setting in fields(method):
-        value = getattr(method, setting.name)
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if number and not (isfinite(value) and value >= 0):
-            raise BadSetting(
-                f"{name} got {setting.name} = {value}",
-                hint="numbers in settings are finite and not negative.",
-            )
+    _check_settings(method)
     if task.kind not in method.tasks:
         raise TargetMismatch(
             f"{name} serves {' and '.join(method.tasks)}, but the task is {task.kind}",
             hint="run `expunge methods` to see which method handles what.",
         )
+
+
+def _check_settings(method: Method) -> None:
+    for setting in fields(method):
+        value = getattr(method, setting.name)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if number and not (isfinite(value) and value >= 0):
+            raise BadSetting(
+                f"{type(method).__name__} got {setting.name} = {value}",
+                hint="numbers in settings are finite and not negative.",
+            )
+        for part in value if isinstance(value, tuple) else ():
+            if isinstance(part, Method):
+                _check_settings(part)
 
 
 def _copied(model: nn.Module) -> nn.Module:

@@ -118,6 +118,16 @@ def test_samples_can_be_read_from_a_file(expunge, project):
 
 
 @pytest.mark.usefixtures("hasty")
+@pytest.mark.usefixtures("hasty")
+def test_methods_with_commas_between_are_run_in_order_as_one(expunge, project):
+    both = ("run", "--method", "neggrad,finetune", "--set", "neggrad.steps=5", "--set", "epochs=1")
+    expunge(*both, "--classes", "2", "--id", "r1", "--tier", "smoke")
+    seen = Evidence.from_json((project / "runs" / "r1" / "evidence.json").read_bytes()).provenance
+    assert seen.method == "neggrad,finetune"
+    assert (seen.settings["neggrad.steps"], seen.settings["finetune.epochs"]) == (5, 1)
+    assert "neggrad,finetune" in (project / "runs" / "r1" / "report.html").read_text()
+
+
 def test_retrain_takes_the_projects_recipe(expunge):
     ended = expunge("run", "--method", "retrain", "--classes", "2", "--tier", "smoke", "--json")
     assert ended.body["evidence"]["provenance"]["method"] == "retrain"

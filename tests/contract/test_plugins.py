@@ -7,15 +7,23 @@ from expunge.testing import check_attack, check_method, check_metric
 
 BRIEF = {  # a promise does not hang on how long a plug-in works
     "attribution": {"steps": 3},
+    "bad_teacher": {"steps": 10},
     "blind": {"folds": 2, "trees": 5},
+    "boundary_expand": {"steps": 10},
+    "boundary_shrink": {"steps": 10},
+    "catastrophic_layers": {"epochs": 2},
     "detach": {"epochs": 2},
     "duck": {"epochs": 40},
     "lcodec": {"perturbations": 96},
     "neggrad": {"steps": 20},
     "probe": {"folds": 2},
+    "l1_sparse": {"epochs": 2},
     "random_labels": {"steps": 20},
     "representation": {"rows": 15, "layers": ("0",)},
     "relearning": {"runs": 2, "steps": 8, "every": 4, "lr": 3e-2},
+    "salun": {"steps": 10},
+    "scrub": {"epochs": 2},
+    "unsir": {"moves": 5, "repair": 1},
 }
 
 

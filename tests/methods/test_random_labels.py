@@ -9,8 +9,8 @@ from expunge import Classes, Request, Samples, split
 from expunge.batching import Batches
 from expunge.errors import TargetMismatch
 from expunge.method import Case
-from expunge.methods import random_labels
 from expunge.methods.random_labels import RandomLabels
+from expunge.relabelling import relabelled, wrong_labels
 from expunge.testing import toy
 from expunge.unlearning import seeded, unlearn
 
@@ -25,7 +25,7 @@ def drawn(threes, *targets, seed=0):
     """The forget set's own labels and the wrong ones that were drawn for them."""
     case = case_of(threes, *targets)
     with seeded(seed):
-        wrong = random_labels._wrong_labels(threes.original, case)
+        wrong = wrong_labels(threes.original, case)
     return threes.problem.train.tensors[1][case.forget.part.indices], wrong
 
 
@@ -62,7 +62,8 @@ def test_every_other_class_is_as_likely_as_the_next(threes):
 
 def test_a_sample_keeps_the_label_that_it_drew(threes):
     taught = {}
-    stream = random_labels._relabelled(threes.original, case_of(threes, Classes((3,))))
+    case = case_of(threes, Classes((3,)))
+    stream = relabelled(case, wrong_labels(threes.original, case))
     for _, (batch, labels) in zip(range(40), stream, strict=False):
         for x, label in zip(batch[0], labels.tolist(), strict=True):
             taught.setdefault(tuple(x.tolist()), []).append(label)

@@ -44,7 +44,11 @@ How = tuple[str, dict[str, str], int]
 
 MethodName = Annotated[
     str,
-    Option("--method", help="One of `expunge methods`, or module:Class.", metavar="NAME"),
+    Option(
+        "--method",
+        help="One of `expunge methods`, module:Class, or several with commas, run in order.",
+        metavar="NAME",
+    ),
 ]
 
 

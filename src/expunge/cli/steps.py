@@ -10,7 +10,7 @@ from torch import Tensor
 
 from expunge.auditing import Evidence, Tier, audit
 from expunge.batching import Batches
-from expunge.catalogue import find
+from expunge.catalogue import find, settings
 from expunge.cli.project import Project
 from expunge.cli.runs import REHEARSAL
 from expunge.cli.settings import build
@@ -104,29 +104,59 @@ def labels_of(data: Data, task: Task) -> Tensor:
 
 
 def method_of(name: str, texts: Mapping[str, str], recipe: Recipe | None) -> Method:
-    """A method by its name and its settings; the project's recipe goes in where one is needed."""
+    """A method by its name and its settings; the project's recipe goes in where one is needed.
+
+    Several names with commas between are run in order, as one method.
+    """
+    names = name.split(",")
+    if len(names) > 1:
+        parts = [method_of(one, _reaching(one, texts, names), recipe) for one in names]
+        combined: Method = find("methods", "combine")(tuple(parts))
+        return combined
+    made: Method = build(_found(name), texts, {} if recipe is None else {Recipe: recipe})
+    return made
+
+
+def _found(name: str) -> type[Method]:
     found = find("methods", name)
     if not issubclass(found, Method):
         raise BadSetting(
             f"{name} is no method: it does not inherit from expunge.method.Method",
             hint="write `class Mine(Method)` with a `forget(self, model, case)`.",
         )
-    made: Method = build(found, texts, {} if recipe is None else {Recipe: recipe})
-    return made
+    return found
 
 
 def settings_for(
     name: str, assignments: Mapping[str, str], methods: Sequence[str]
 ) -> dict[str, str]:
-    """The settings of one of several methods: ``finetune.epochs=3``, or for all ``epochs=3``."""
+    """The settings of one of several methods: ``finetune.epochs=3``, or for all ``epochs=3``.
+
+    What is meant for a part of a combined method keeps the part's name.
+    """
+    known = {part for each in methods for part in (each, *each.split(","))}
     found = {}
     for key, text in assignments.items():
         owner, dot, setting = key.rpartition(".")
-        if dot and owner not in methods:
-            raise UnknownName("method of this comparison", owner, methods)
+        if dot and owner not in known:
+            raise UnknownName("method that was asked for", owner, known)
         if not dot or owner == name:
             found[setting] = text
+        elif owner in name.split(","):
+            found[key] = text
     return found
+
+
+def _reaching(name: str, texts: Mapping[str, str], parts: Sequence[str]) -> dict[str, str]:
+    """The settings of one part: its own, and of those for all the ones that it has."""
+    has = {part: settings(_found(part)) for part in parts}
+    for key in texts:
+        if "." not in key and not any(key in known for known in has.values()):
+            raise UnknownName(
+                "setting of any part", key, {k for each in has.values() for k in each}
+            )
+    own = settings_for(name, texts, parts)
+    return {key: text for key, text in own.items() if key in has[name] or f"{name}.{key}" in texts}
 
 
 def references_of(

@@ -173,6 +173,11 @@ class History:
         return found
 
     @property
+    def whole(self) -> bool:
+        """Whether it begins with the run: before its first step, the optimizer had made none."""
+        return self.starts[:1] == (0,) and self._header.fresh
+
+    @property
     def bytes(self) -> int:
         """What the history takes on disk."""
         return sum(path.stat().st_size for path in ours(self.folder))

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import nn
-from torch.optim import SGD
 
-from expunge.method import Case, Method, learning
+from expunge.descending import Descent, epochs, mean_loss
+from expunge.method import Case, Method
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,8 @@ class Finetune(Method):
     weight_decay: float = 5e-4  # pull of every weight towards zero
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
-        optimizer = SGD(
-            learning(model), lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
+        descent = Descent.of(
+            model, case, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
         )
-        model.train()
-        case.report.total = self.epochs * len(case.retain)
-        for batch in case.retain.epochs(self.epochs):
-            loss = case.task.loss(model, batch).mean()
-            case.report.step(loss)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+        epochs(descent, self.epochs, mean_loss(model.train(), case))
         return model

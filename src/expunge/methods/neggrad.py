@@ -1,25 +1,24 @@
 """NegGrad: climb the loss on the forget set; with a retain term it is NegGrad+.
 
 Kurmanji, Triantafillou, Hayes and Triantafillou, "Towards Unbounded Machine Unlearning", 2023,
-describe both. What differs: the length is counted in steps, not epochs, so that ten samples and
-ten thousand are forgotten at the same price; and the climb is bounded: a sample stops counting
-once the model gives its class no more than chance, because the loss has no upper end and a
-network that is pushed on is wrecked. Momentum still carries some samples well past chance.
+describe both, and both are here: ``share=1.0`` with ``bounded=False`` is plain ascent, and any
+smaller share is NegGrad+, whose retain term has the weight ``1 - share``. What differs: the length
+is counted in steps, not epochs, so that ten samples and ten thousand are forgotten at the same
+price; and the climb is bounded: a sample stops counting once the model gives its class no more than
+chance, because the loss has no upper end and a network that is pushed on is wrecked. Momentum still
+carries some samples well past chance.
 
 It costs one forward and backward pass of a forget and of a retain batch a step. BatchNorm is
 frozen: its statistics are not to be taken from what must go.
 """
 
 from dataclasses import dataclass
-from itertools import repeat
-from math import inf, log
 from typing import ClassVar
 
 from torch import nn
-from torch.optim import SGD
 
-from expunge.errors import BadSetting
-from expunge.method import Case, Method, learning
+from expunge.descending import Descent, balance, climbing, mean_loss
+from expunge.method import Case, Method
 
 
 @dataclass(frozen=True)
@@ -35,31 +34,10 @@ class NegGrad(Method):
     bounded: bool = True  # a sample at chance is not pushed further
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
-        if not 0 <= self.share <= 1:
-            raise BadSetting(f"share is {self.share}", hint="it lies between 0 and 1.")
-        optimizer = SGD(learning(model), lr=self.lr, momentum=self.momentum)
-        ceiling = _chance(model, case) if self.bounded else inf
-        case.report.total = self.steps
-        kept = case.retain.endless() if self.share < 1 else repeat(None)
-        pairs = zip(case.forget.endless(), kept, strict=True)
-        for _, (leaving, staying) in zip(range(self.steps), pairs, strict=False):
-            loss = -self.share * case.task.loss(model, leaving).clamp_max(ceiling).mean()
-            if self.share < 1:
-                loss = loss + (1 - self.share) * case.task.loss(model, staying).mean()
-            case.report.step(loss)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+        descent = Descent.of(model, case, lr=self.lr, momentum=self.momentum)
+        balance(
+            descent, case.forget.endless(),
+            away=climbing(model, case, bounded=self.bounded), stay=mean_loss(model, case),
+            steps=self.steps, share=self.share,
+        )  # fmt: skip
         return model
-
-
-def _chance(model: nn.Module, case: Case) -> float:
-    """The loss of a guess; a regression has none."""
-    match case.task.kind:
-        case "classification":
-            first = case.forget.take(case.forget.part.indices[:1])
-            return log(case.task.answer(model, first).logits.shape[1])
-        case "multilabel":
-            return log(2)
-        case "regression":
-            return inf
