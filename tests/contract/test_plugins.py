@@ -10,6 +10,7 @@ BRIEF = {  # a promise does not hang on how long a plug-in works
     "blind": {"folds": 2, "trees": 5},
     "detach": {"epochs": 2},
     "duck": {"epochs": 40},
+    "influence": {"rounds": 5},
     "lcodec": {"perturbations": 96},
     "neggrad": {"steps": 20},
     "probe": {"folds": 2},
