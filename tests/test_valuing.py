@@ -69,3 +69,18 @@ def test_a_model_that_looks_at_its_numbers_is_refused_with_advice():
     data = TensorDataset(torch.randn(7, 4), torch.arange(7) % 3)
     with pytest.raises(ModelDoesNotFit, match="single samples"):
         worth(Branching(4, 3), Batches(Part.whole(data)), Classification().loss)
+
+
+def test_some_samples_stand_for_all():
+    problem = toy()
+    batches = Batches(problem.split.retain)
+    whole = worth(problem.model, batches, problem.task.loss)
+    torch.manual_seed(0)
+    some = worth(problem.model, batches, problem.task.loss, most=90)
+    torch.manual_seed(0)
+    order = torch.randperm(len(batches.part))[:90].sort().values
+    part = Part(batches.part.source, batches.part.indices[order])
+    own = worth(problem.model, Batches(part), problem.task.loss)
+    assert some.count == whole.count == 115
+    for name, value in own.means.items():
+        torch.testing.assert_close(some.means[name], value)

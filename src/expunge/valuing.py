@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -51,6 +52,7 @@ def worth(
     *,
     power: Literal[1, 2] = 2,
     numbers: int = 1,
+    most: int = 0,
 ) -> Worth:
     """Add up what gradients of a score are to this power, over samples and its numbers.
 
@@ -62,15 +64,23 @@ def worth(
         score: What is differentiated.
         power: 2 for squares, 1 for absolute values.
         numbers: How many numbers the score has.
+        most: Samples that are asked, at most; drawn at random, they stand for all. 0: all.
     """
     learning = {f"model.{n}": p.detach() for n, p in model.named_parameters() if p.requires_grad}
     scored, sums = _Scored(model, score), {n: p.double() * 0 for n, p in learning.items()}
     size = _NUMBERS // (numbers * max(1, sum(prod(p.shape) for p in learning.values())))
-    for ids in batches.part.indices.split(max(1, min(_MOST, size))):
+    asked = _some(batches.part.indices, most)
+    for ids in asked.split(max(1, min(_MOST, size))):
         found = _each(scored, learning, batches.take(ids), len(ids), power)
         sums = {name: sums[name] + value.double() for name, value in found.items()}
-    named = {name.removeprefix("model."): value for name, value in sums.items()}
-    return Worth(named, len(batches.part))
+    count = len(batches.part)
+    share = count / len(asked) if len(asked) else 1.0
+    named = {name.removeprefix("model."): value * share for name, value in sums.items()}
+    return Worth(named, count)
+
+
+def _some(ids: Int[Tensor, " n"], most: int) -> Int[Tensor, " m"]:
+    return ids[torch.randperm(len(ids))[:most].sort().values] if 0 < most < len(ids) else ids
 
 
 class _Scored(nn.Module):

@@ -14,6 +14,7 @@ BRIEF = {  # a promise does not hang on how long a plug-in works
     "catastrophic_layers": {"epochs": 2},
     "detach": {"epochs": 2},
     "duck": {"epochs": 40},
+    "influence": {"rounds": 5},
     "lcodec": {"perturbations": 96},
     "neggrad": {"steps": 20},
     "probe": {"folds": 2},

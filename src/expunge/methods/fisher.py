@@ -8,10 +8,10 @@ weight that no retained sample moves would else get noise without end; and the p
 treatment of the rows of a class that leaves is left out, since the retain set hardly holds them.
 
 It is for small networks: what a deep one keeps of the forget set lies in weights that the retain
-set needs, too, and noise that takes it out takes the retain set along. With ``labels="model"``,
-the Fisher information itself, it costs a forward pass of every retained sample and as many backward
-passes as there are classes; with the labels that are given, one. No step of training. What is
-stored of samples in BatchNorm stays.
+set needs, too, and noise that takes it out takes the retain set along. It costs a forward and a
+backward pass of ``subsample`` retained samples at most, each by itself; with ``labels="model"``,
+the Fisher information itself, as many backward passes as there are classes. No step of training.
+What is stored of samples in BatchNorm stays.
 """
 
 from dataclasses import dataclass
@@ -36,6 +36,7 @@ class Fisher(Method):
     sigma: float = 1e-4  # root of it times F^(-1/4): the deviation of the noise
     cap: float = 1.0  # most deviation of the noise, in those of the weights of a parameter
     labels: Literal["data", "model"] = "data"  # of F; model: drawn by it, for classes alone
+    subsample: int = 4096  # retained samples that stand for all; 0: all
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
         learning(model)
@@ -52,11 +53,12 @@ class Fisher(Method):
 
     def _information(self, model: nn.Module, case: Case) -> Worth:
         if self.labels == "data" or case.task.kind != "classification":
-            return worth(model, case.retain, case.task.loss)
+            return worth(model, case.retain, case.task.loss, most=self.subsample)
         some = case.retain.take(case.retain.part.indices[:1])
         with torch.no_grad():
             classes = case.task.answer(model, some).logits.shape[1]
-        return worth(model, case.retain, _Expected(case.task), numbers=classes)
+        score = _Expected(case.task)
+        return worth(model, case.retain, score, numbers=classes, most=self.subsample)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ All samples hold the forget set, so no weight can matter more to it than n/m tim
 to the n samples together, if m of them leave; where ten classes are alike, the published alpha of
 10 would dampen nothing. Without a setting, alpha is that 10, or half of n/m where this is less.
 
-It costs a forward and backward pass of every sample, once; no step of training. What is stored of
+It costs a forward and backward pass of every sample, or of ``subsample`` of either set, each by
+itself, which is dearer than in a batch; no step of training. What is stored of
 samples in BatchNorm stays.
 """
 
@@ -40,6 +41,7 @@ class Ssd(Method):
     importance: Literal["fisher", "output"] = "fisher"  # output: no label is read
     alpha: float | None = None  # so many times more a weight must matter; None: 10, or half of n/m
     strength: float = 1.0  # lambda: what a dampened weight keeps, for each time it matters less
+    subsample: int = 4096  # samples of either set that stand for it; 0: all
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
         learning(model)
@@ -60,8 +62,8 @@ class Ssd(Method):
     def _worth(self, model: nn.Module, case: Case, *, leaving: bool) -> Worth:
         batches = case.forget if leaving else case.retain
         if self.importance == "fisher":
-            return worth(model, batches, case.task.loss)
-        return worth(model, batches, _Length(case.task), power=1)
+            return worth(model, batches, case.task.loss, most=self.subsample)
+        return worth(model, batches, _Length(case.task), power=1, most=self.subsample)
 
 
 @dataclass(frozen=True, slots=True)
