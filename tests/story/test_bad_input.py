@@ -22,12 +22,13 @@ from expunge import (
     unlearn,
 )
 from expunge.attacks.threshold import Threshold
-from expunge.ensembles import References
+from expunge.ensembles import Reference, References
 from expunge.errors import Diverged, ModelDoesNotFit
 from expunge.methods.finetune import Finetune
 from expunge.metrics.accuracy import Accuracy
 from expunge.metrics.blind import Blind
 from expunge.metrics.membership import Membership
+from expunge.observing import snapshot
 from expunge.planting import mislabelled, taken
 from expunge.seeding import seeded
 from expunge.shadowing import shadow_of
@@ -112,9 +113,10 @@ def test_unseen_samples_of_other_preprocessing_confound_the_attack(original, ref
 
 
 def test_a_reference_that_was_trained_on_the_forget_set_is_named(parts, original, references):
-    everybody = retrain(replace(parts, retain=replace(parts.retain, indices=torch.arange(170))),
-                        RECIPE, task=TASK, seeds=(9,))  # fmt: skip
-    bad = References((*references.members[:4], everybody.members[0]))
+    with seeded(9):
+        knows = RECIPE.train(parts.retain.source)
+    other = Reference(lambda: knows, snapshot(knows, parts, TASK), 9, 1.0, "")
+    bad = References((*references.members[:4], other))
     held_out = Outcome.of(original, references.members[4].load(), parts, task=TASK)
     verdict = judge(audit(held_out, METRICS, references=bad))
     assert verdict.word == "inconclusive"
