@@ -24,6 +24,7 @@ from expunge.metrics.loss import Loss
 from expunge.metrics.membership import Membership
 from expunge.metrics.probe import Probe
 from expunge.metrics.relearning import Relearning
+from expunge.metrics.silenced import Silenced
 from expunge.observing import snapshot
 from expunge.planting import joined, mislabelled, taken
 from expunge.problems.digits import digits
@@ -42,7 +43,7 @@ _WORDS = ("residual", "equivalent", "inconclusive")
 def parts(settings: Mapping[str, Any]) -> list[str]:
     """Trials are held some at a time, and so kept."""
     some = range(settings["trials"] // settings["at once"])
-    return [f"{request}, {k}" for request in ("class", "samples") for k in some]
+    return [f"{request}, {k}" for request in ("one class", "samples") for k in some]
 
 
 def measure(part: str, settings: Mapping[str, Any], stage: Stage) -> dict[str, Any]:
@@ -50,10 +51,10 @@ def measure(part: str, settings: Mapping[str, Any], stage: Stage) -> dict[str, A
     del stage
     request, _, k = part.partition(", ")
     problem = digits(epochs=settings["epochs"])
-    parts = _without_class(problem) if request == "class" else _without_samples(problem)
+    parts = _without_class(problem) if request == "one class" else _without_samples(problem)
     metrics: tuple[Metric, ...] = (Membership(Threshold("loss")), Accuracy(), Loss())
-    if request == "class":
-        metrics = Accuracy(), Loss(), Probe(), Relearning(runs=settings["runs"])
+    if request == "one class":
+        metrics = (Accuracy(), Loss(), Probe(), Silenced(), Relearning(runs=settings["runs"]))
     size = 1 + REFERENCES
     first = stream("alarms", request, int(k)) % 2**30
     seeds = range(first, first + size * settings["at once"])
@@ -95,7 +96,7 @@ def _references(models: Sequence[nn.Module], parts: Split, problem: Problem) -> 
 def section(found: Mapping[str, Any], settings: Mapping[str, Any]) -> Section:
     """How many were accused."""
     body, asked = [], []
-    for request, name in (("class", "a class"), ("samples", "120 samples")):
+    for request, name in (("one class", "a class"), ("samples", "120 samples")):
         trials = [t for part, told in found.items() if part.startswith(request)
                   for t in told["trials"]]  # fmt: skip
         if trials:
@@ -153,6 +154,7 @@ difference inside its margin is forgiven:
 _READING = """\
 Networks of 64-128-128-10 units on 800 digits, {epochs} epochs; every trial takes six networks that
 no other trial takes. Of the class, all that decides is measured: accuracy on unseen threes,
-relearning ({runs} runs of every network, where an audit takes five) and the probe. The samples wear
-wrong labels, so that only who was trained on them could know them; the threshold attack decides.
+relearning ({runs} runs of every network, where an audit takes five), the silenced output and the
+probe. The samples wear wrong labels, so that only who was trained on them could know them; the
+threshold attack decides.
 """

@@ -62,3 +62,15 @@ def test_another_memory_order_changes_no_value():
     assert laid.body.weight.is_contiguous(memory_format=torch.channels_last)
     for name, value in laid.state_dict().items():
         assert torch.equal(value, kept[name])
+
+
+def test_convolutions_that_do_not_bear_it_keep_their_layout_and_those_beside_them():
+    """Torch's own pass backward ends the process where these are laid out otherwise."""
+    narrow = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 1, stride=2))
+    assert channels_last(narrow)[0].weight.is_contiguous()
+    x = torch.randn(46, 3, 9, 9)
+    narrow(x).square().mean().backward()
+    wide = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 5, 1, stride=2))
+    laid = channels_last(wide)[0].weight
+    assert not laid.is_contiguous()
+    assert laid.is_contiguous(memory_format=torch.channels_last)

@@ -20,12 +20,25 @@ def bf16_pays(model: nn.Module) -> bool:
 def channels_last(model: nn.Module) -> nn.Module:
     """Lay the weights of convolutions out as fast ones read them; their values stay as they are.
 
-    One such layer is enough: what it answers has the same order, and so on through the model.
+    One such layer is enough: what it answers has the same order, and so on through the model. Where
+    a layer does not bear that, all stay as they are.
     """
+    if not all(_bears(module) for module in model.modules()):
+        return model
     for parameter in model.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return model
+
+
+def _bears(module: nn.Module) -> bool:
+    """Torch 2.13 on a CPU writes past its memory on the way back through some convolutions.
+
+    Those of one pixel that leave pixels out, on channels that do not come in eights.
+    """
+    if not isinstance(module, nn.Conv2d) or max(module.kernel_size) > 1:
+        return True
+    return max(module.stride) == 1 or module.in_channels % 8 == 0
 
 
 def half(model: nn.Module, *, enabled: bool = True) -> torch.autocast:
