@@ -116,7 +116,7 @@ def _section(cell: Cell, found: Found, asked_for: Sequence[Column]) -> str:
     mine = [(row, runs) for row, runs in mine if runs]
     if not mine:
         return "\n".join([f"## {cell.name}\n\nNot run yet.\n", *_failures(every)])
-    first = mine[0][1]
+    first = max((runs for _, runs in mine), key=len)
     every_one = [each for column in asked_for for each in column.of(cell)]
     columns = [c for c in every_one if any(_name(c, run) for run in first)]
     head = ["method", *(c.title for c in columns), "seconds", "time", "steps"]
@@ -126,11 +126,24 @@ def _section(cell: Cell, found: Found, asked_for: Sequence[Column]) -> str:
          *(_standing(c, first, "references") for c in columns),
          _spread([run["retraining_seconds"] for run in first], "{:.0f}"), "100 %", ""],
     ]  # fmt: skip
-    body += [[row.name, *(_cell(c, runs) for c in columns), *_price(runs)] for row, runs in mine]
+    body += [
+        [row.name + _fewer(runs, first), *(_cell(c, runs) for c in columns), *_price(runs)]
+        for row, runs in mine
+    ]
     asked = f"Asked: {cell.asked}. " if cell.asked else ""
-    seeds = f"Seeds: {', '.join(str(run['seed']) for run in first)}."
+    seeds = f"Seeds: {_seeds(first)}."
     told = [*streams.section(mine), *_hidden(mine), *_failures(every)]
     return "\n".join([f"## {cell.name}\n", f"{asked}{seeds}\n", grid(head, body), *told])
+
+
+def _seeds(runs: Sequence[dict[str, Any]]) -> str:
+    return ", ".join(str(run["seed"]) for run in runs)
+
+
+def _fewer(runs: Sequence[dict[str, Any]], most: Sequence[dict[str, Any]]) -> str:
+    """What a row's name adds where it was not run with all seeds of the others."""
+    alike = {run["seed"] for run in runs} == {run["seed"] for run in most}
+    return "" if alike else f" (seed{'s' if len(runs) > 1 else ''} {_seeds(runs)})"
 
 
 def _failures(every: Sequence[tuple[Row, list[dict[str, Any]]]]) -> Iterable[str]:
