@@ -110,7 +110,10 @@ def lingering(left=0.02, half=0.03, use=0.9):
     useful = Measurement(
         "test accuracy", use, "higher", interval(use), n=29, original=Interval(0.91, 0.8, 0.95)
     )
-    return (replace(leaks, exhibit=layers(("0", "the logits"))), returns, useful)
+    chance = Measurement(
+        "reference line: a permuted attribute (bits), glasses", 0.0, interval=(-0.02, 0.008), n=17
+    )
+    return (replace(leaks, exhibit=layers(("0", "the logits"))), returns, chance, useful)
 
 
 def provenance(kind="classes", seeds=(0, 1, 2)):
