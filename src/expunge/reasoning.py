@@ -214,7 +214,7 @@ def _lies_with_the_original(m: Measurement, place: int) -> bool:
     spread = (sum((x - middle) ** 2 for x in rest) / (len(rest) - 1)) ** 0.5
     usual = float(stats.t.ppf(1 - STRICT_LEVEL, len(rest) - 1)) * spread
     return apart > max(
-        m.comparison.margin, abs(m.original.value - m.target[place])
+        2 * m.comparison.margin, abs(m.original.value - m.target[place])
     ) and apart > min(usual * (1 + 1 / len(rest)) ** 0.5, _reach(m))
 
 
