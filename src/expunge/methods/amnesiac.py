@@ -15,25 +15,21 @@ pass but those of the repair: one forward and backward pass of the retain set an
 samples and classes, in any task.
 """
 
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from torch import nn
-from torch.optim import SGD
 
-from expunge.batching import Batches
 from expunge.descending import Descent, epochs, mean_loss
 from expunge.errors import HistoryDoesNotFit
 from expunge.history import History
 from expunge.method import Case, Method
-from expunge.recording import record
+from expunge.recording.pretending import pretended
 from expunge.retracing.belonging import check_data, check_model, check_request
 from expunge.retracing.path import Ordered, Window, retrace
 from expunge.retracing.renewing import live, renew
 from expunge.retracing.replaying import absent
-from expunge.splitting import Part
 
 
 @dataclass(frozen=True)
@@ -73,17 +69,8 @@ class Amnesiac(Method):
     @classmethod
     def example(cls, folder: Path, model: nn.Module, case: Case) -> "Amnesiac":
         """Record a few steps that lead to the contract suite's toy."""
-        trained, state = deepcopy(model).train(), deepcopy(model.state_dict())
-        optimizer = SGD([p for p in trained.parameters() if p.requires_grad], lr=0.01)
-        everybody = Batches(Part.whole(case.retain.part.source), 23)
-        with record(trained, optimizer, to=folder / "history", gradients="fp32") as tape:
-            for batch in tape.watch(everybody):
-                optimizer.zero_grad()
-                case.task.loss(trained, batch).mean().backward()
-                optimizer.step()
-            for name, value in trained.state_dict(keep_vars=True).items():
-                value.data.copy_(state[name])  # unseen by torch, as if the run had ended there
-        return cls(folder / "history")
+        data, to = case.retain.part.source, folder / "history"
+        return cls(pretended(model, data, case.task, to, gradients="fp32"))
 
 
 def _subtract(model: nn.Module, case: Case, history: History, window: Window) -> None:

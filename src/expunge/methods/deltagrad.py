@@ -17,26 +17,22 @@ gradients of the forget set in every step, and of whole batches in one of ``ever
 the run itself without the forget set.
 """
 
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD
 
 from expunge.algebra.lbfgs import Memory
-from expunge.batching import Batches
 from expunge.errors import BadSetting, HistoryDoesNotFit
 from expunge.history import History, Step
 from expunge.method import Case, Method, learning
-from expunge.recording import record
+from expunge.recording.pretending import pretended
 from expunge.retracing.belonging import check_data, check_model, check_request
 from expunge.retracing.path import Ordered, Window
 from expunge.retracing.propagating import Road, carry, spoken
 from expunge.retracing.replaying import absent
 from expunge.retracing.settling import affine
-from expunge.splitting import Part
 
 _CONVEX = 5  # steps from one exact gradient to the next, where answers are affine in what learns
 
@@ -79,17 +75,8 @@ class DeltaGrad(Method):
     @classmethod
     def example(cls, folder: Path, model: nn.Module, case: Case) -> "DeltaGrad":
         """Record a few steps that hardly move the contract suite's toy."""
-        trained, state = deepcopy(model), deepcopy(model.state_dict())
-        optimizer = SGD([p for p in trained.parameters() if p.requires_grad], lr=1e-6)
-        everybody = Batches(Part.whole(case.retain.part.source), 23)
-        with record(trained, optimizer, to=folder / "history", keep=11, gradients="fp32") as tape:
-            for batch in tape.watch(everybody):
-                optimizer.zero_grad()
-                case.task.loss(trained, batch).mean().backward()
-                optimizer.step()
-            for name, parameter in trained.named_parameters():
-                parameter.data.copy_(state[name])  # unseen by torch, as if it had ended there
-        return cls(folder / "history")
+        data, to = case.retain.part.source, folder / "history"
+        return cls(pretended(model, data, case.task, to, lr=1e-6, gradients="fp32", mode=False))
 
 
 def _seen(step: Step) -> Tensor:

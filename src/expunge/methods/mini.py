@@ -20,20 +20,17 @@ gradient of all samples, and ``rounds`` products over ``subsample`` of them.
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from torch import nn
-from torch.optim import SGD
 
-from expunge.batching import Batches
 from expunge.errors import BadSetting, HistoryDoesNotFit
 from expunge.history import History
 from expunge.method import Case, Method, learning
-from expunge.recording import record
+from expunge.recording.pretending import pretended
 from expunge.retracing.belonging import check_data, check_model, check_request, check_rules
 from expunge.retracing.certainty import Certainty
 from expunge.retracing.deciding import chosen, needed
@@ -44,7 +41,6 @@ from expunge.retracing.renewing import live, renew, steady
 from expunge.retracing.replaying import Precision, Replay, absent
 from expunge.retracing.settling import Objective, affine, unmet, wavers
 from expunge.retracing.sharing import shared
-from expunge.splitting import Part
 from expunge.tasks import Batch
 
 Mode = Literal["auto", "replay", "linear", "delta", "none"]
@@ -107,25 +103,8 @@ class Mini(Method):
     @classmethod
     def example(cls, folder: Path, model: nn.Module, case: Case) -> "Mini":
         """Record the contract suite's toy for a few steps from a fresh start."""
-        trained = deepcopy(model).train()
-        optimizer = SGD([p for p in trained.parameters() if p.requires_grad], lr=0.1, momentum=0.9)
-        everybody = Batches(Part.whole(case.retain.part.source), 23)
-        frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
-        state = model.state_dict()
-        elsewhere = {
-            name: value * (0.9 if name not in frozen else 1) for name, value in state.items()
-        }
-        trained.load_state_dict(elsewhere)
-        with record(trained, optimizer, to=folder / "history", keep=7) as tape:
-            for batch in tape.watch(everybody):
-                optimizer.zero_grad()
-                case.task.loss(trained, batch).mean().backward()
-                optimizer.step()
-            for name, parameter in trained.named_parameters():
-                parameter.data.copy_(state[name])  # unseen by torch, as if the run had ended there
-            for name, buffer in trained.named_buffers():
-                buffer.copy_(state[name])
-        return cls(folder / "history")
+        data, to = case.retain.part.source, folder / "history"
+        return cls(pretended(model, data, case.task, to, lr=0.1, momentum=0.9, shrunk=0.9))
 
 
 @dataclass(slots=True, eq=False)

@@ -11,25 +11,21 @@ retain set an epoch. The history needs no gradients; record it with ``keep`` as 
 ``every`` for models on the way. It handles samples and classes, in any task.
 """
 
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 
 import torch
 from torch import nn
-from torch.optim import SGD
 
-from expunge.batching import Batches
 from expunge.errors import BadSetting, HistoryDoesNotFit
 from expunge.fitting import Fit, untaped
 from expunge.history import History
 from expunge.method import Case, Method
 from expunge.recipe import Recipe
-from expunge.recording import record
+from expunge.recording.pretending import pretended
 from expunge.retracing.belonging import check_data, check_model
 from expunge.retracing.replaying import absent
-from expunge.splitting import Part
 
 
 @dataclass(frozen=True)
@@ -73,17 +69,9 @@ class WarmRestart(Method):
     @classmethod
     def example(cls, folder: Path, model: nn.Module, case: Case) -> "WarmRestart":
         """Record two steps on the contract suite's toy that end with its weights."""
-        trained, state = deepcopy(model).train(), deepcopy(model.state_dict())
-        optimizer = SGD([p for p in trained.parameters() if p.requires_grad], lr=0.1, momentum=0.5)
-        everybody = Batches(Part.whole(case.retain.part.source), 60)
-        with record(trained, optimizer, to=folder / "history", keep=9) as tape:
-            for batch in tape.watch(everybody):
-                optimizer.zero_grad()
-                case.task.loss(trained, batch).mean().backward()
-                optimizer.step()
-            for name, value in trained.state_dict(keep_vars=True).items():
-                value.data.copy_(state[name])  # unseen by torch, as if the run had ended there
-        return cls(folder / "history", Recipe(lambda: model, Fit(epochs=2, task=case.task)))
+        data, to = case.retain.part.source, folder / "history"
+        made = pretended(model, data, case.task, to, batch=60, lr=0.1, momentum=0.5)
+        return cls(made, Recipe(lambda: model, Fit(epochs=2, task=case.task)))
 
 
 def _innocent(history: History, case: Case) -> int | None:
