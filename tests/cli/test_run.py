@@ -1,11 +1,6 @@
 """One request, from the data to a sealed verdict, and all the ways in which that can end."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 import torch
@@ -272,30 +267,3 @@ def test_ctrl_c_ends_quietly_and_leaves_no_half_written_file(expunge, project, m
     new = {path for path in left(project) - before if not path.startswith("cache/")}
     assert new == {"ledger.db", "ledger.db.key"}
     assert not any(path.endswith(".partial") for path in left(project))
-
-
-@pytest.fixture
-def _interruptible():
-    """What a script starts in the background ignores interrupts, and so do its children."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("_interruptible")
-def test_a_real_interrupt_in_training_ends_with_130(project, change):
-    change(
-        "toy_model.py",
-        "    for _ in range(40):",
-        "    import time; time.sleep(60)\n    for _ in []:",
-    )
-    command = [sys.executable, "-m", "expunge", *RUN, "--id", "r1"]
-    with subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True) as child:
-        deadline = time.monotonic() + 60
-        while not [*project.glob("cache/*/about.json")] and time.monotonic() < deadline:
-            time.sleep(0.1)
-        os.kill(child.pid, signal.SIGINT)
-        _, said = child.communicate(timeout=60)
-    assert child.returncode == 130
-    assert said == "stopped; no half-written file remains.\n"
-    assert [*(project / "runs").iterdir()] == []
