@@ -4,7 +4,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -104,7 +104,8 @@ def _trial(outcome: Outcome, company: Company, *, features: bool, progress: Prog
     after = snapshot(outcome.after, outcome.split, outcome.task, features=features)
     progress("observe", 2, 2)
     if features and references is not None:
-        references = References(tuple(_with_features(r, outcome) for r in references.members))
+        seen = tuple(_with_features(r, outcome) for r in references.members)
+        references = replace(references, members=seen)
     return Trial(outcome, before, after, references, company.repeats)
 
 
@@ -134,8 +135,10 @@ def _check_labels(outcome: Outcome, seen: Snapshot) -> None:
 
 
 def _with_features(reference: Reference, outcome: Outcome) -> Reference:
+    if reference.snapshot.test.features:
+        return reference
     seen = snapshot(reference.load(), outcome.split, outcome.task, features=True)
-    return Reference(reference.load, seen, reference.seed, reference.seconds, reference.digest)
+    return replace(reference, snapshot=seen)
 
 
 def _measured(metric: Metric, trial: Trial) -> Iterator[Measurement]:

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from expunge.algebra.sampling import drawn
 from expunge.observing import Observation, Snapshot
+from expunge.remembering import Notebook
 from expunge.storing import digest_tensors, digest_text
 from expunge.tasks import Kind
 
@@ -32,15 +33,15 @@ class References:
     """Several retrained models; they differ by their seeds."""
 
     members: tuple[Reference, ...]
+    notebook: Notebook = field(default_factory=Notebook)  # what is asked of them again and again
 
     def __len__(self) -> int:
         return len(self.members)
 
     def about(self, ids: Int[Tensor, " k"]) -> "References":
         """The same with only these samples as the forget set."""
-        return References(
-            tuple(replace(each, snapshot=each.snapshot.about(ids)) for each in self.members)
-        )
+        named = tuple(replace(each, snapshot=each.snapshot.about(ids)) for each in self.members)
+        return replace(self, members=named)
 
     def margins(self, part: str, most: int) -> Float[Tensor, "k n"]:
         """Every model's logits of the true labels' probabilities, for the same samples of a set."""

@@ -119,7 +119,9 @@ class _Question:
         equal = [say.equal(m, m.comparison) for m in self.telling if m.comparison]
         aside = [m for m in self.asked if m not in self.telling]
         words = (say.silence(m) or self.confounded(m) or say.no_power(m) for m in aside)
-        return [*equal, *(f"this had no part in it: {word}" for word in words)]
+        no_part = [f"this had no part in it: {word}" for word in words]
+        attacks = [m for m in self.telling if m.name.startswith("membership")]
+        return [*equal, *no_part, *filter(None, (say.unsure(m, self.blind) for m in attacks))]
 
 
 def deciding(evidence: Evidence) -> tuple[str, ...]:

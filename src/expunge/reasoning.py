@@ -78,6 +78,17 @@ def confounded(m: Measurement, blind: Measurement) -> str:
     )
 
 
+def unsure(m: Measurement, blind: Measurement) -> str:
+    """That nobody knows whether forgotten and unseen samples differ without any model."""
+    if blind.interval is not None:
+        return ""
+    why = f" ({blind.note})" if blind.note else ""
+    return (
+        f"whether {m.name} is confounded is not known: {blind.name} was not measured{why}, so the "
+        f"forgotten samples may differ from the unseen ones without any model"
+    )
+
+
 def trained_on_it(m: Measurement, seeds: Sequence[int]) -> str:
     """A reference that knows the forgotten samples as the original does."""
     places = [place for place in range(len(m.target)) if _lies_with_the_original(m, place)]

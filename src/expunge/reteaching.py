@@ -6,7 +6,7 @@ how often it says so of what was not: who calls everything by one name knows not
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import inf
 from typing import Literal
 
@@ -20,6 +20,7 @@ from expunge.batching import Batches
 from expunge.observing import Observation, device_of, evaluating
 from expunge.representing import drawing, thawed
 from expunge.splitting import Data, Part
+from expunge.storing import digest_json, digest_tensors, digest_text
 from expunge.tasks import Batch, Task
 from expunge.tasks.reading import moved
 
@@ -61,6 +62,7 @@ class Exam:
     """Samples that tell how far a model has come, in batches."""
 
     batches: tuple[Batch, ...]
+    ids: Rows
     labels: Rows
     removed: tuple[int, ...]  # classes that left; none: single samples did
     name: str  # of all that is asked
@@ -75,7 +77,7 @@ class Exam:
         seen = [side.only(drawn(side.ids, most)) for side in sides]
         ids, labels = (torch.cat([getattr(x, what) for x in seen]) for what in ("ids", "labels"))
         reader = Batches(Part(source, ids))
-        return cls(tuple(map(reader.take, ids.split(_AT_ONCE))), labels, removed, name)
+        return cls(tuple(map(reader.take, ids.split(_AT_ONCE))), ids, labels, removed, name)
 
     @torch.no_grad()
     def marks(self, model: nn.Module, task: Task) -> Marks:
@@ -108,6 +110,13 @@ class Lesson:
     kept: Rows
     exam: Exam
     goals: Marks
+
+    @property
+    def question(self) -> str:
+        """What is the same for two lessons that teach and ask the same, of the same data."""
+        plain = [asdict(self.course), dict(self.goals), self.exam.name, list(self.exam.removed)]
+        asked = {"gone": self.gone, "kept": self.kept, "asked": self.exam.ids}
+        return digest_text(digest_json(plain), digest_tensors(asked))
 
     def taught(self, model: nn.Module, run: int) -> dict[str, float]:
         """Steps until a copy knows it; infinite where it does not by the end."""

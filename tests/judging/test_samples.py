@@ -59,6 +59,11 @@ def test_groups_that_differ_without_any_model_are_confounded(after, measured, ju
     assert judged(measured(AUC, after), blind(0.45, 0.55)).word == judged(measured(AUC, after)).word
 
 
+def test_who_passes_without_a_blind_baseline_is_told_so(measured, judged, said):
+    assert "is confounded is not known" in said(judged(measured(AUC)))
+    assert "is not known" not in said(judged(measured(AUC), blind(0.45, 0.55)))
+
+
 def test_every_request_has_its_own_blind_baseline(measured, judged, said):
     one, two = (measured(f"{AUC}, request r{k}") for k in (1, 2))
     own = blind(0.6, 0.7, "blind baseline AUC, request r2")

@@ -14,7 +14,7 @@ from expunge.errors import BadSetting, MissingInput
 from expunge.metric import Trial
 from expunge.metrics.relearning import Relearning
 from expunge.observing import Observation, Snapshot, snapshot
-from expunge.reteaching import Exam
+from expunge.reteaching import Exam, Lesson
 from expunge.unlearning import seeded
 
 N, TEST, D, C, GONE = 240, 120, 6, 4, 2
@@ -242,3 +242,32 @@ def test_a_course_that_can_show_nothing_is_refused(bad):
 def test_plain_steps_down_the_slope_are_another_course():
     found = measured(masked(of_class()[1]), optimizer="sgd", lr=0.1)
     assert 0 < found[STEPS].value < min(found[STEPS].target)
+
+
+def test_references_are_taught_once_for_all_methods(monkeypatch):
+    parts, original, references = of_class()
+    metric = Relearning(runs=2, steps=20, build=build)
+    beside = [one.load() for one in references.members[:2]]
+    alone = [
+        values(metric, Outcome.of(original, after, parts, task=TASK), renewed(references))
+        for after in beside
+    ]
+    shared, asked = renewed(references), []
+    taught = Lesson.taught
+    monkeypatch.setattr(
+        Lesson, "taught", lambda self, model, run: asked.append(run) or taught(self, model, run)
+    )
+    together = [
+        values(metric, Outcome.of(original, after, parts, task=TASK), shared) for after in beside
+    ]
+    assert together == alone
+    assert len(asked) == 2 * (len(references) + 2 + 2)  # original, untrained, and each method's
+
+
+def renewed(references):
+    return References(references.members)
+
+
+def values(metric, outcome, references):
+    seen = [snapshot(m, outcome.split, TASK) for m in (outcome.before, outcome.after)]
+    return [m.value for m in metric.measure(Trial(outcome, *seen, references))]

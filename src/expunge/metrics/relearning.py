@@ -20,7 +20,8 @@ references and runs are taken in place of one; and four fifths of the original's
 nine tenths a handful of test samples decides, and retrained models differ three times as much.
 
 It costs up to ``steps`` steps of training a run, for the model, every reference and an untrained
-model, and a look at 400 samples every other step; the copies are thrown away.
+model, and a look at 400 samples every other step; the copies are thrown away. References that were
+taught for one method are not taught again for the next.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ from expunge.algebra.differences import model_difference
 from expunge.algebra.sampling import drawn
 from expunge.algebra.statistics import Interval, mean_interval
 from expunge.algebra.survival import lasting, median, restricted_mean
+from expunge.ensembles import References
 from expunge.errors import BadSetting, MissingInput
 from expunge.metric import Exhibit, Measurement, Metric, Trial
 from expunge.observing import Snapshot, device_of
@@ -48,6 +50,9 @@ _UNTRAINED = "untrained"
 
 Times = Float[Tensor, " r"]
 """Steps of every run; infinite where it did not come so far."""
+
+Runs = Mapping[str, Times]
+"""The same, by what was asked about."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +92,34 @@ class Relearning(Metric):
         except MissingInput as why:
             yield Measurement.missing(f"relearning steps, {name}", why.fact)
             return
-        found = {seen: self._runs(lesson, load()) for seen, load in _models(trial).items()}
-        fresh = None
-        if self.build is not None:
-            fresh = self._runs(lesson, untrained(self.build, device_of(trial.outcome.after)))
+        after = self._runs(lesson, trial.outcome.after)
+        found, fresh = self._beside(trial, lesson)
+        found |= {trial.after: after}
         for which in lesson.goals:
             times = {seen: runs[which] for seen, runs in found.items()}
             anchor = None if fresh is None else fresh[which]
             told = _Relearnt(self, trial, which, times, anchor)
             yield from told.all() if which == name else (told.steps(),)
+
+    def _beside(self, trial: Trial, lesson: Lesson) -> tuple[dict[Snapshot, Runs], Runs | None]:
+        """The runs of the original, of retrained models, and of an untrained one.
+
+        They are the same for every method that is audited beside these references.
+        """
+        outcome, references = trial.outcome, trial.references or References(())
+        loads: list[Callable[[], nn.Module]] = [member.load for member in references.members]
+        about = (lesson.source, lesson.task, outcome.before, self.build, *loads)
+        models: list[Callable[[], nn.Module]] = [*loads, lambda: outcome.before]
+        if self.build is not None:
+            models.append(lambda: untrained(self.build, device_of(outcome.before)))
+        found = references.notebook.once(
+            f"relearning, {self.runs} runs, {lesson.question}",
+            about,
+            lambda: [self._runs(lesson, load()) for load in models],
+        )
+        fresh = None if self.build is None else found[-1]
+        seen = (*trial.snapshots, trial.before)
+        return dict(zip(seen, found[: len(seen)], strict=True)), fresh
 
     def _lesson(self, trial: Trial, name: str, gone: Int[Tensor, " k"]) -> Lesson:
         """Unseen samples are asked about for classes, and the samples themselves if these left."""
@@ -118,8 +142,8 @@ class Relearning(Metric):
         goals = {which: self.share * mark for which, mark in marks.items()}
         return Lesson(course, outcome.task, train, gone, kept, exam, goals)
 
-    def _runs(self, lesson: Lesson, model: nn.Module) -> Mapping[str, Times]:
-        """The steps of every run, by what was asked about."""
+    def _runs(self, lesson: Lesson, model: nn.Module) -> Runs:
+        """Teach a model several times."""
         runs = [lesson.taught(model, run) for run in range(self.runs)]
         return {which: torch.tensor([run[which] for run in runs]).double() for which in runs[0]}
 
@@ -131,12 +155,6 @@ class Relearning(Metric):
                 f"{self.known} and {self.replay} for each of them, can show nothing",
                 hint="take two runs and samples or more, and a share between 0 and 1.",
             )
-
-
-def _models(trial: Trial) -> dict[Snapshot, Callable[[], nn.Module]]:
-    outcome, members = trial.outcome, () if trial.references is None else trial.references.members
-    found = {member.snapshot: member.load for member in members}
-    return found | {trial.before: lambda: outcome.before, trial.after: lambda: outcome.after}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
