@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import standings
 import streams
 import torch
 from table import Cell, Row, Table, grid
@@ -39,9 +40,11 @@ COLUMNS = (
     Column("forgotten, trained on", ("forget accuracy",), percent=True),
     Column("kept, unseen", ("test accuracy, kept classes", "test accuracy"), percent=True),
     Column("kept, trained on", ("retain accuracy",), percent=True),
+    Column("average gap", ("average gap (points)",)),
     Column("AUS", ("AUS",)),
     Column("loss of the forgotten", ("forget loss",)),
     Column("threshold AUC", ("membership AUC, threshold (loss)",)),
+    Column("U-LiRA AUC", ("membership AUC, ulira (privacy)",)),
     Column("probe AUC", ("class-probe AUC", "membership-probe AUC")),
     Column("task, unseen", ("test accuracy",), percent=True),
     Column("{} beyond the task, bits", ("conditional leakage (bits), {}",)),
@@ -67,6 +70,9 @@ def write(table: Table, found: Found, results: Path, *, quick: bool) -> None:
     results.mkdir(parents=True, exist_ok=True)
     (results / f"{table.name}.json").write_text(_lines(raw))
     (results / f"{table.name}.md").write_text(_page(table, found, raw))
+    if table.cap is not None:
+        cells = [(cell, _mine(_every(cell, found))) for cell in table.cells]
+        (results / f"{table.name}.svg").write_text(standings.drawn(cells))
 
 
 def _lines(raw: dict[str, Any]) -> str:
@@ -86,7 +92,10 @@ def _page(table: Table, found: Found, raw: dict[str, Any]) -> str:
         _READING,
     ]
     columns = [c for c in COLUMNS if c.title in (table.columns or _USUAL)]
-    return "\n".join(head + [_section(cell, found, columns) for cell in table.cells])
+    if table.cap is None:
+        return "\n".join(head + [_section(cell, found, columns) for cell in table.cells])
+    head += [standings.READING.format(cap=table.cap), f"![Gap against time]({table.name}.svg)\n"]
+    return "\n".join(head + [_contest(cell, found, columns) for cell in table.cells])
 
 
 _USUAL = {
@@ -111,14 +120,12 @@ extrapolated from an epoch over 4,096 samples.
 
 
 def _section(cell: Cell, found: Found, asked_for: Sequence[Column]) -> str:
-    every = [(row, runs) for other, row, runs in found if other == cell and runs]
-    mine = [(row, [run for run in runs if "failed" not in run]) for row, runs in every]
-    mine = [(row, runs) for row, runs in mine if runs]
+    every = _every(cell, found)
+    mine = _mine(every)
     if not mine:
         return "\n".join([f"## {cell.name}\n\nNot run yet.\n", *_failures(every)])
     first = max((runs for _, runs in mine), key=len)
-    every_one = [each for column in asked_for for each in column.of(cell)]
-    columns = [c for c in every_one if any(_name(c, run) for run in first)]
+    columns = _columns(cell, asked_for, first)
     head = ["method", *(c.title for c in columns), "seconds", "time", "steps"]
     body = [
         ["untouched", *(_standing(c, first, "original") for c in columns), "", "", ""],
@@ -134,6 +141,48 @@ def _section(cell: Cell, found: Found, asked_for: Sequence[Column]) -> str:
     seeds = f"Seeds: {_seeds(first)}."
     told = [*streams.section(mine), *_hidden(mine), *_failures(every)]
     return "\n".join([f"## {cell.name}\n", f"{asked}{seeds}\n", grid(head, body), *told])
+
+
+def _contest(cell: Cell, found: Found, asked_for: Sequence[Column]) -> str:
+    every = _every(cell, found)
+    mine = standings.ranked(_mine(every))
+    if not mine:
+        return "\n".join([f"## {cell.name}\n\nNot run yet.\n", *_failures(every)])
+    plain = [runs for row, runs in mine if runs[0]["apart"] is None]  # of the common original
+    first = max(plain, key=len)
+    columns = _columns(cell, asked_for, first)
+    head = ["method", "verdict", *(c.title for c in columns), "seconds", "time", *standings.HEAD]
+    seconds = _spread([run["retraining_seconds"] for run in first], "{:.2g}")
+    body = [
+        ["untouched", "", *(_standing(c, first, "original") for c in columns), "", "", "", ""],
+        ["retrained", "", *(_standing(c, first, "references") for c in columns),
+         seconds, "100 %", "", ""],
+    ]  # fmt: skip
+    for row, runs in mine:
+        name = standings.title(row, runs) + _fewer(runs, first)
+        cells = [_cell(c, runs) for c in columns]
+        price = [*_price(runs)[:2], *standings.price(runs)]
+        body.append([name, standings.verdicts(runs), *cells, *price])
+    told = [*standings.exact(mine), *_failures(every)]
+    seeds = f"Seeds: {_seeds(first)}.\n"
+    return "\n".join([f"## {cell.name}\n", seeds, grid(head, body, words=2), *told])
+
+
+def _every(cell: Cell, found: Found) -> list[tuple[Row, list[dict[str, Any]]]]:
+    return [(row, runs) for other, row, runs in found if other == cell and runs]
+
+
+def _mine(every: Sequence[tuple[Row, list[dict[str, Any]]]]) -> list[standings.Standing]:
+    """The rows with those of their runs that did not fail."""
+    kept = [(row, [run for run in runs if "failed" not in run]) for row, runs in every]
+    return [(row, runs) for row, runs in kept if runs]
+
+
+def _columns(
+    cell: Cell, asked_for: Sequence[Column], runs: Sequence[dict[str, Any]]
+) -> list[Column]:
+    every_one = [each for column in asked_for for each in column.of(cell)]
+    return [c for c in every_one if any(_name(c, run) for run in runs)]
 
 
 def _seeds(runs: Sequence[dict[str, Any]]) -> str:

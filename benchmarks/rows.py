@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from contest import Ring
 from table import Cell, Row, Table
 from torch import nn
 from training import claimed, history, references, trained
@@ -26,7 +27,7 @@ import expunge
 from expunge.attacks.threshold import Threshold
 from expunge.catalogue import find
 from expunge.ensembles import References
-from expunge.errors import Diverged, ModelDoesNotFit
+from expunge.errors import Diverged, HistoryDoesNotFit, ModelDoesNotFit, TargetMismatch
 from expunge.fitting import Fit
 from expunge.metric import Measurement, Metric, Trial
 from expunge.metrics.accuracy import Accuracy
@@ -85,7 +86,7 @@ def work(table: Table, data: Path | None, cache: Path, results: Path) -> None:
         todo = [row for row in cell.rows if not kept(results, cell, seed, row).exists()]
         with claimed(cache, f"rows {cell.name} {seed}") as mine:
             if mine and todo:
-                stage = _staged(cell, seed, data, cache)
+                stage = _staged(cell, seed, data, cache, table.cap)
                 random.Random().shuffle(todo)  # noqa: S311
                 for row in todo:
                     path = kept(results, cell, seed, row)
@@ -122,7 +123,9 @@ def found(table: Table, results: Path) -> Iterator[tuple[Cell, Row, list[dict[st
             yield cell, row, [read_json(path, "row") for path in paths if path.exists()]
 
 
-def _staged(cell: Cell, seed: int, data: Path | None, cache: Path) -> Stage:
+def _staged(
+    cell: Cell, seed: int, data: Path | None, cache: Path, cap: float | None = None
+) -> Stage | Ring:
     problem = cell.posed(data)
     original = channels_last(trained(cell, seed, problem, cache))
     parts = cell.split(problem, seed)
@@ -131,15 +134,22 @@ def _staged(cell: Cell, seed: int, data: Path | None, cache: Path) -> Stage:
     looked = replace(parts, retain=Part(parts.retain.source, some))
     see = partial(snapshot, split=looked, task=problem.task, features=True)
     members = () if cell.attributes else references(cell, seed, data, cache).members
+    others = tuple(replace(m, snapshot=see(channels_last(m.load()))) for m in members)
+    price, tape = _price(problem, parts), history(cell, seed, cache)
+    if cap is not None:
+        return Ring(
+            problem, original, parts, looked, References(others), price, cap, tape, cache,
+            cell.look.get("pairs", 0), cell.look.get("runs", 5),
+        )  # fmt: skip
     return Stage(
         problem,
         original,
         parts,
         looked,
         see(original),
-        References(tuple(replace(m, snapshot=see(channels_last(m.load()))) for m in members)),
-        _price(problem, parts),
-        history(cell, seed, cache),
+        References(others),
+        price,
+        tape,
         _metrics(cell, problem),
     )
 
@@ -172,15 +182,26 @@ def _busy(recipe: Recipe, part: Part) -> float:
     return time.process_time() - started
 
 
-def _tried(stage: Stage, cell: Cell, seed: int, row: Row) -> dict[str, Any]:
+def _tried(stage: Stage | Ring, cell: Cell, seed: int, row: Row) -> dict[str, Any]:
     """A row that fails says why; the others go on."""
+    told = {"cell": cell.name, "row": row.name, "seed": seed}
     try:
-        return _run(stage, cell, seed, row)
-    except (Diverged, ModelDoesNotFit) as why:
-        return {"cell": cell.name, "row": row.name, "seed": seed, "failed": why.fact}
+        found = stage.tried(row, seed) if isinstance(stage, Ring) else _run(stage, seed, row)
+    except (Diverged, ModelDoesNotFit, TargetMismatch, HistoryDoesNotFit) as why:
+        return told | {"failed": why.fact}
+    found["measurements"] = {name: _told(m) for name, m in found["measurements"].items()}
+    return told | found | _circumstances()
 
 
-def _run(stage: Stage, cell: Cell, seed: int, row: Row) -> dict[str, Any]:
+def _circumstances() -> dict[str, Any]:
+    return {
+        "versions": {name: version(name) for name in ("expunge", "torch")},
+        "threads": torch.get_num_threads(),
+        "machine": MACHINE,
+    }
+
+
+def _run(stage: Stage, seed: int, row: Row) -> dict[str, Any]:
     found = find("methods", row.method)
     reads = stage.history is not None and "history" in {f.name for f in fields(found)}
     settings = {name: _object(value) for name, value in row.settings.items()}
@@ -194,9 +215,6 @@ def _run(stage: Stage, cell: Cell, seed: int, row: Row) -> dict[str, Any]:
     after = snapshot(outcome.after, stage.looked, stage.problem.task, features=True)
     trial = Trial(looked, stage.before, after, stage.references)
     return {
-        "cell": cell.name,
-        "row": row.name,
-        "seed": seed,
         "method": method.name,
         "settings": method.describe(),
         "seconds": busy,
@@ -206,12 +224,7 @@ def _run(stage: Stage, cell: Cell, seed: int, row: Row) -> dict[str, Any]:
         "reference_seconds": stage.references.seconds if len(stage.references) else None,
         "notes": list(outcome.notes),
         "traces": {k: list(v) for k, v in outcome.traces.items() if k != "loss"},
-        "measurements": {
-            m.name: _told(m) for metric in stage.metrics for m in metric.measure(trial)
-        },
-        "versions": {name: version(name) for name in ("expunge", "torch")},
-        "threads": torch.get_num_threads(),
-        "machine": MACHINE,
+        "measurements": {m.name: m for metric in stage.metrics for m in metric.measure(trial)},
     }
 
 

@@ -24,6 +24,7 @@ class Row:
     name: str
     method: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    effort: str = ""  # the setting of which there is less where it would take too long
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Cell:
     rows: tuple[Row, ...]
     asked: str = ""
     record: Mapping[str, Any] = field(default_factory=dict)  # of the original's run; empty: nothing
-    look: Mapping[str, Any] = field(default_factory=dict)  # how attributes are looked at
+    look: Mapping[str, Any] = field(default_factory=dict)  # how closely is looked
 
     def posed(self, data: Path | None) -> Problem:
         """The problem, with its data read."""
@@ -50,6 +51,11 @@ class Cell:
         return expunge.split(
             problem.train, *map(Request, named), test=problem.test, validation=problem.validation
         )
+
+    def references(self, seed: int) -> list[int]:
+        """The seeds of retrained models: the original's own, or those of as many as are asked."""
+        count = self.look.get("references", 0)
+        return [1000 + 100 * seed + k for k in range(count)] if count else [seed]
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -77,6 +83,7 @@ class Table:
     about: str
     cells: tuple[Cell, ...]
     columns: tuple[str, ...] = ()  # headings of the page, where not all are wanted
+    cap: float | None = None  # of retraining's time, in a contest of methods; None: it is none
 
 
 @cache
@@ -95,7 +102,8 @@ def read(path: Path, *, quick: bool = False, seeds: int | None = None, only: str
         for cell in body["cell"]
         if only in cell["name"] and (not quick or "quick" in cell)
     )
-    return Table(path.stem, body["title"], body["about"], cells, tuple(body.get("columns", ())))
+    columns = tuple(body.get("columns", ()))
+    return Table(path.stem, body["title"], body["about"], cells, columns, body.get("cap"))
 
 
 def _cell(
@@ -117,8 +125,8 @@ def _cell(
 
 
 def _row(name: str, body: Mapping[str, Any]) -> Row:
-    settings = {key: value for key, value in body.items() if key != "method"}
-    return Row(name, body.get("method", name), settings)
+    settings = {key: value for key, value in body.items() if key not in ("method", "effort")}
+    return Row(name, body.get("method", name), settings, body.get("effort", ""))
 
 
 def grid(head: Sequence[str], body: Sequence[Sequence[str]], words: int = 1) -> str:

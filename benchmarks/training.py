@@ -9,7 +9,7 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -59,11 +59,12 @@ def work(
                 trained(cell, seed, problem, cache)
         if cell.attributes:
             continue
-        reference = f"{original} {sorted(cell.forget.items())}"
-        with claimed(cache, reference) as mine:
-            if mine:
-                print("reference", reference, flush=True)
-                references(cell, seed, data, cache)
+        for number in cell.references(seed):
+            reference = f"{original} {sorted(cell.forget.items())} {number}"
+            with claimed(cache, reference) as mine:
+                if mine:
+                    print("reference", reference, flush=True)
+                    references(cell, seed, data, cache, [number])
 
 
 def trained(cell: Cell, seed: int, problem: Problem, cache: Path) -> nn.Module:
@@ -84,11 +85,14 @@ def history(cell: Cell, seed: int, cache: Path) -> Path | None:
     return cache / "recorded" / run[:20] / "history"
 
 
-def references(cell: Cell, seed: int, data: Path | None, cache: Path) -> References:
-    """The model retrained for this cell and seed."""
+def references(
+    cell: Cell, seed: int, data: Path | None, cache: Path, only: Sequence[int] | None = None
+) -> References:
+    """The models retrained for this cell and seed, or some of them."""
     problem = cell.posed(data)
     parts = cell.split(problem, seed)
-    return expunge.retrain(parts, problem.recipe, task=problem.task, seeds=[seed], cache=cache)
+    numbers = cell.references(seed) if only is None else only
+    return expunge.retrain(parts, problem.recipe, task=problem.task, seeds=numbers, cache=cache)
 
 
 def _wanted(table: Table) -> Iterator[tuple[Cell, int]]:

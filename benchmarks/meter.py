@@ -1,0 +1,80 @@
+"""What a method takes: seconds of the processor, passes over the training set, and memory."""
+
+import ctypes
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from expunge.batching import Batches
+from expunge.splitting import Data, Part
+from expunge.tasks import Task
+
+T = TypeVar("T")
+
+_LONG = 30.0  # seconds: work of this length hardly feels that its operations are counted
+_PEAK = Path("/proc/self/clear_refs")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What some work took."""
+
+    seconds: float
+    flops: int
+    megabytes: float | None  # beyond what the process held before; None: this system does not say
+
+
+def metered(work: Callable[[], T]) -> tuple[T, Taken]:
+    """Do it while operations and memory are watched, and if that took no time, again for its time.
+
+    Work must give the same when it is done again.
+    """
+    before = _settled()
+    counter = FlopCounterMode(display=False)
+    with counter:
+        found, seconds = clocked(work)
+    peak = _status("VmHWM")
+    held = None if before is None or peak is None else max(0.0, peak - before)
+    if seconds < _LONG:
+        seconds = clocked(work)[1]
+    return found, Taken(seconds, counter.get_total_flops(), held)
+
+
+def clocked(work: Callable[[], T]) -> tuple[T, float]:
+    """Do it; seconds of this process's processor."""
+    started = time.process_time()
+    found = work()
+    return found, time.process_time() - started
+
+
+def one_pass(model: nn.Module, data: Data, task: Task) -> int:
+    """Operations of a forward pass of all training samples."""
+    part = Part.whole(data)
+    some = part.indices[:64]
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        task.answer(model, Batches(part).take(some))
+    return counter.get_total_flops() * len(part) // len(some)
+
+
+def _settled() -> float | None:
+    """Megabytes that are held now, freed ones given back; from here on a new peak is noted."""
+    ctypes.CDLL(None).malloc_trim(0)
+    try:
+        _PEAK.write_text("5")
+    except OSError:
+        return None
+    return _status("VmRSS")
+
+
+def _status(key: str) -> float | None:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(key):
+            return int(line.split()[1]) / 1024
+    return None

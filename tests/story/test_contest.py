@@ -1,0 +1,112 @@
+"""A contest of methods: what they take, how they are held to a time, and how they are sorted."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from expunge import Classification
+from expunge.methods.finetune import Finetune
+from expunge.methods.warm_restart import WarmRestart
+from expunge.problems.digits import digits
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Whatever has a folder."""
+
+    folder: Path
+
+
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch):
+    """Benchmarks are scripts beside each other, no package."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+def test_a_pass_is_counted_by_its_operations():
+    from meter import metered, one_pass  # noqa: PLC0415
+
+    model, n = nn.Linear(6, 4), 640
+    data = TensorDataset(torch.randn(n, 6), torch.zeros(n, dtype=torch.long))
+    assert one_pass(model, data, Classification()) == 2 * 6 * 4 * n
+    found, taken = metered(lambda: model(data.tensors[0]).shape[0])
+    assert found == n
+    assert taken.flops == 2 * 6 * 4 * n
+    assert taken.seconds >= 0
+
+
+def test_a_method_that_takes_too_long_is_given_less_and_never_nothing():
+    from contest import Ring  # noqa: PLC0415
+
+    ring = Ring(None, None, None, None, None, 10.0, 0.25, None, Path())
+    assert ring._less(Finetune(epochs=10), "epochs", 2.4) is None
+    assert ring._less(Finetune(epochs=10), "epochs", 5.0).epochs == 4
+    assert ring._less(Finetune(epochs=1), "epochs", 5.0) is None
+    assert ring._less(Finetune(epochs=10), "", 5.0) is None
+    restart = WarmRestart("history", digits().recipe, share=0.5)
+    assert ring._less(restart, "share", 5.0).share == pytest.approx(0.5 * 0.5 * 0.85)
+
+
+def test_a_changed_folder_is_what_it_was_before_work_is_repeated(tmp_path):
+    from contest import _Folder  # noqa: PLC0415
+
+    (tmp_path / "kept").write_text("one")
+    folder = _Folder.of(Folded(tmp_path))
+    (tmp_path / "kept").write_text("two")
+    (tmp_path / "new").write_text("more")
+    folder.restore()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"kept": "one"}
+
+
+def test_methods_within_the_time_come_first_and_the_nearest_before_others():
+    import standings  # noqa: PLC0415
+    from table import Row  # noqa: PLC0415
+
+    near, far = Row("near", "finetune", effort="epochs"), Row("far", "finetune")
+    slow = Row("slow", "finetune")
+    each = [(slow, [ran(0.1, over=True)]), (far, [ran(5.0)]), (near, [ran(1.0), ran(2.0)])]
+    assert [row.name for row, _ in standings.ranked(each)] == ["near", "far", "slow"]
+    assert standings.title(near, [ran(1.0), ran(1.0)]) == "near (epochs = 3)"
+    assert standings.title(slow, [ran(1.0, over=True)]) == "slow †"
+    assert standings.verdicts([ran(1.0), ran(1.0, "residual"), ran(1.0)]) == (
+        "equivalent: 2; residual: 1"
+    )
+
+
+@pytest.mark.slow
+def test_a_quick_contest_is_written_with_verdicts_and_exact_distances(tmp_path):
+    for stage in ("train", "rows", "page"):
+        subprocess.run(
+            [sys.executable, "run.py", "methods.toml", "--quick", "--out", str(tmp_path / "out"),
+             "--stage", stage],
+            check=True,
+            cwd=BENCHMARKS,
+            env=os.environ | {"EXPUNGE_CACHE": str(tmp_path / "cache")},
+        )  # fmt: skip
+    rows = json.loads((tmp_path / "out" / "methods.json").read_text())["rows"]
+    assert not [row for row in rows if "failed" in row]
+    exact = {row["row"]: row["apart"] for row in rows if row["apart"] is not None}
+    assert exact["sisa"] == 0
+    assert exact["closed_form"] < 1e-6
+    page = (tmp_path / "out" / "methods.md").read_text()
+    assert "| method | verdict |" in page
+    assert (tmp_path / "out" / "methods.svg").read_text().startswith("<svg")
+
+
+def ran(gap, verdict="equivalent", *, over=False):
+    return {
+        "over": over,
+        "verdict": verdict,
+        "settings": {"epochs": 3},
+        "measurements": {"average gap (points)": {"value": gap}},
+    }
