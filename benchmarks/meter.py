@@ -2,14 +2,15 @@
 
 import ctypes
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from expunge.batching import Batches
 from expunge.splitting import Data, Part
@@ -30,20 +31,46 @@ class Taken:
     megabytes: float | None  # beyond what the process held before; None: this system does not say
 
 
+class Operations(TorchDispatchMode):
+    """Counts multiplications and additions by torch's own formulas.
+
+    Torch's FlopCounterMode also hooks every module, and then no gradient of an input can be taken.
+    """
+
+    def __init__(self) -> None:
+        """Nothing was done yet."""
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Take what a call is made of apart, and count what cannot be."""
+        named = dict(kwargs or {})
+        with self:
+            parts = func.decompose(*args, **named)
+        if parts is not NotImplemented:
+            return parts
+        found = func(*args, **named)
+        formula = flop_registry.get(func.overloadpacket)
+        if formula is not None:
+            self.count += formula(*args, **named, out_val=found)
+        return found
+
+
 def metered(work: Callable[[], T]) -> tuple[T, Taken]:
     """Do it while operations and memory are watched, and if that took no time, again for its time.
 
     Work must give the same when it is done again.
     """
     before = _settled()
-    counter = FlopCounterMode(display=False)
-    with counter:
+    with Operations() as counter:
         found, seconds = clocked(work)
     peak = _status("VmHWM")
     held = None if before is None or peak is None else max(0.0, peak - before)
     if seconds < _LONG:
         seconds = clocked(work)[1]
-    return found, Taken(seconds, counter.get_total_flops(), held)
+    return found, Taken(seconds, counter.count, held)
 
 
 def clocked(work: Callable[[], T]) -> tuple[T, float]:
@@ -57,10 +84,9 @@ def one_pass(model: nn.Module, data: Data, task: Task) -> int:
     """Operations of a forward pass of all training samples."""
     part = Part.whole(data)
     some = part.indices[:64]
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
+    with torch.no_grad(), Operations() as counter:
         task.answer(model, Batches(part).take(some))
-    return counter.get_total_flops() * len(part) // len(some)
+    return counter.count * len(part) // len(some)
 
 
 def _settled() -> float | None:

@@ -148,8 +148,7 @@ def _contest(cell: Cell, found: Found, asked_for: Sequence[Column]) -> str:
     mine = standings.ranked(_mine(every))
     if not mine:
         return "\n".join([f"## {cell.name}\n\nNot run yet.\n", *_failures(every)])
-    plain = [runs for row, runs in mine if runs[0]["apart"] is None]  # of the common original
-    first = max(plain, key=len)
+    first = max((runs for row, runs in mine if row.method not in standings.OWN), key=len)
     columns = _columns(cell, asked_for, first)
     head = ["method", "verdict", *(c.title for c in columns), "seconds", "time", *standings.HEAD]
     seconds = _spread([run["retraining_seconds"] for run in first], "{:.2g}")

@@ -1,6 +1,7 @@
 """How a contest of methods is read: sorted by the gap to retraining, with its price, and drawn."""
 
 from collections.abc import Iterator, Sequence
+from math import exp, log
 from statistics import mean
 from typing import Any
 
@@ -19,6 +20,12 @@ that is named; such methods stand below the others. *Passes* counts operations, 
 the training set being one; *memory* is the peak beyond what was held before, model and data not
 counted. *Verdict* is what `expunge.judge` says of every seed.
 """
+OWN = ("sisa", "closed_form", "newton_removal")
+"""Methods whose original is a model of their own."""
+
+_LINES = 40  # of names that a panel has room for
+_WIDE = 0.7  # of a name, in logarithms of time
+_LEAST = 0.01  # points that the logarithmic picture begins with
 _GAP = "average gap (points)"
 
 
@@ -80,24 +87,43 @@ def _panel(alt: Any, cell: Cell, standings: Sequence[Standing]) -> Any:
         {
             "method": row.name,
             "time": mean(run["seconds"] / run["retraining_seconds"] for run in runs),
-            "gap": _gap(runs),
+            "gap": max(_gap(runs), _LEAST),
             "verdict": max(said := [run["verdict"].split(",")[0] for run in runs], key=said.count),
         }
         for row, runs in standings
     ]
-    base = alt.Chart(alt.InlineData(values=points), width=620, height=300, title=cell.name).encode(
+    _place(points)
+    base = alt.Chart(alt.InlineData(values=points), width=680, height=460, title=cell.name).encode(
         alt.X("time:Q", title="time, as a share of retraining's")
         .scale(type="log")
         .axis(format="%", tickCount=5),
-        alt.Y("gap:Q", title="gap to retraining, points").scale(type="symlog"),
+        alt.Y("gap:Q", title="average gap to retraining, points").scale(type="log"),
     )
     colours = alt.Scale(
         domain=["equivalent", "inconclusive", "residual"], range=["#2f7d4f", "#8a8a8a", "#b4432f"]
     )
     dots = base.mark_circle(size=60).encode(alt.Color("verdict:N", title="verdict", scale=colours))
-    names = base.mark_text(align="left", dx=6, fontSize=9).encode(alt.Text("method:N"))
+    names = base.mark_text(align="left", dx=6, fontSize=9).encode(
+        alt.Text("method:N"), alt.Y("label:Q").scale(type="log")
+    )
     cap = alt.Chart(alt.InlineData(values=[{"cap": 0.25}])).mark_rule(strokeDash=[4, 4])
-    return cap.encode(alt.X("cap:Q")) + dots + names
+    threads = base.mark_rule(color="#bbbbbb").encode(alt.Y2("label:Q"))
+    return cap.encode(alt.X("cap:Q")) + threads + dots + names
+
+
+def _place(points: list[dict[str, Any]]) -> None:
+    """Names of neighbours stand one above the other, not one upon the other."""
+    gaps = [log(point["gap"]) for point in points]
+    line = (max(gaps) - min(gaps)) / _LINES
+    placed: list[tuple[float, float]] = []
+    for point in sorted(points, key=lambda each: each["gap"]):
+        x, y = log(point["time"]), log(point["gap"])
+        near = sorted(height for other, height in placed if abs(other - x) < _WIDE)
+        for height in near:
+            if abs(height - y) < line:
+                y = height + line
+        placed.append((x, y))
+        point["label"] = exp(y)
 
 
 def _over(runs: Sequence[Run]) -> bool:
