@@ -56,7 +56,8 @@ class Ring:
         with TemporaryDirectory() as scratch:
             method = self._made(row, Path(scratch))
             original = self._own(method)
-            outcome, taken, method = self._held(original, method, row.effort, seed)
+            outcome, taken = self._held(original, method, row.effort, seed)
+            method = outcome.method or method  # with the effort that was given
             apart = self._apart(method, outcome, Path(scratch))
             evidence = self._evidence(replace(outcome, split=self.looked))
         verdict = judge(evidence)
@@ -67,7 +68,7 @@ class Ring:
             "steps": len(outcome.traces.get("loss", ())),
             "retraining_seconds": self.retraining,
             "over": taken.seconds > self.cap * self.retraining,
-            "passes": taken.flops / one_pass(original, self.problem.train, self.problem.task),
+            "passes": taken.flops / one_pass(self.original, self.problem.train, self.problem.task),
             "megabytes": taken.megabytes,
             "apart": apart,
             "verdict": verdict.word + (", degraded" if verdict.degraded else ""),
@@ -100,7 +101,7 @@ class Ring:
 
     def _held(
         self, original: nn.Module, method: Method, effort: str, seed: int
-    ) -> tuple[Outcome, Taken, Method]:
+    ) -> tuple[Outcome, Taken]:
         """Run it, with less effort until it fits."""
         kept = _Folder.of(method)
         for _ in range(_TRIES):
@@ -116,7 +117,7 @@ class Ring:
             if less is None:
                 break
             method = less
-        return outcome, taken, method
+        return outcome, taken
 
     def _less(self, method: Method, effort: str, seconds: float) -> Method | None:
         """The same with as much effort as fits; None: it fits, or less is not possible."""

@@ -153,18 +153,23 @@ def _contest(cell: Cell, found: Found, asked_for: Sequence[Column]) -> str:
     head = ["method", "verdict", *(c.title for c in columns), "seconds", "time", *standings.HEAD]
     seconds = _spread([run["retraining_seconds"] for run in first], "{:.2g}")
     body = [
-        ["untouched", "", *(_standing(c, first, "original") for c in columns), "", "", "", ""],
-        ["retrained", "", *(_standing(c, first, "references") for c in columns),
+        ["untouched", "", *(_common(c, first, "original") for c in columns), "", "", "", ""],
+        ["retrained", "", *(_common(c, first, "references") for c in columns),
          seconds, "100 %", "", ""],
     ]  # fmt: skip
     for row, runs in mine:
         name = standings.title(row, runs) + _fewer(runs, first)
         cells = [_cell(c, runs) for c in columns]
         price = [*_price(runs)[:2], *standings.price(runs)]
-        body.append([name, standings.verdicts(runs), *cells, *price])
+        body.append([name, standings.verdicts(row, runs), *cells, *price])
     told = [*standings.exact(mine), *_failures(every)]
     seeds = f"Seeds: {_seeds(first)}.\n"
     return "\n".join([f"## {cell.name}\n", seeds, grid(head, body, words=2), *told])
+
+
+def _common(column: Column, runs: list[dict[str, Any]], whose: str) -> str:
+    """What stands for all rows; shadow models are each row's own."""
+    return "by row" if column.title == "U-LiRA AUC" else _standing(column, runs, whose)
 
 
 def _every(cell: Cell, found: Found) -> list[tuple[Row, list[dict[str, Any]]]]:

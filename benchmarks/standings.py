@@ -18,11 +18,16 @@ retrained model scores against the others stands in its row. *Time* is the share
 † marks what takes more than {cap:.0%} of it, even with as little as there can be of the setting
 that is named; such methods stand below the others. *Passes* counts operations, a forward pass of
 the training set being one; *memory* is the peak beyond what was held before, model and data not
-counted. *Verdict* is what `expunge.judge` says of every seed.
+counted. *Verdict* is what `expunge.judge` says of every seed; methods that make a model of their
+own kind are *not judged*, since their references were made in another way. *Retrained* is the mean
+of five models with seeds of their own. *U-LiRA* has other shadow models in every row, unlearned by
+its method: only the difference in parentheses says something, and where the row's original is not
+caught either, not even that. Methods that read a history or a folder are judged without it.
 """
 OWN = ("sisa", "closed_form", "newton_removal")
 """Methods whose original is a model of their own."""
 
+_UNJUDGED = "not judged"
 _LINES = 40  # of names that a panel has room for
 _WIDE = 0.7  # of a name, in logarithms of time
 _LEAST = 0.01  # points that the logarithmic picture begins with
@@ -45,8 +50,10 @@ def title(row: Row, runs: Sequence[Run]) -> str:
     return row.name + told + (" †" if _over(runs) else "")
 
 
-def verdicts(runs: Sequence[Run]) -> str:
-    """The word, or how often each of several was said."""
+def verdicts(row: Row, runs: Sequence[Run]) -> str:
+    """The word, or how often each of several was said; none beside models of another making."""
+    if row.method in OWN:
+        return _UNJUDGED
     said = [run["verdict"] for run in runs]
     words = sorted(set(said), key=lambda word: -said.count(word))
     if len(words) == 1:
@@ -88,7 +95,7 @@ def _panel(alt: Any, cell: Cell, standings: Sequence[Standing]) -> Any:
             "method": row.name,
             "time": mean(run["seconds"] / run["retraining_seconds"] for run in runs),
             "gap": max(_gap(runs), _LEAST),
-            "verdict": max(said := [run["verdict"].split(",")[0] for run in runs], key=said.count),
+            "verdict": _word(row, runs),
         }
         for row, runs in standings
     ]
@@ -100,7 +107,8 @@ def _panel(alt: Any, cell: Cell, standings: Sequence[Standing]) -> Any:
         alt.Y("gap:Q", title="average gap to retraining, points").scale(type="log"),
     )
     colours = alt.Scale(
-        domain=["equivalent", "inconclusive", "residual"], range=["#2f7d4f", "#8a8a8a", "#b4432f"]
+        domain=["equivalent", "inconclusive", "residual", _UNJUDGED],
+        range=["#2f7d4f", "#8a8a8a", "#b4432f", "#3a6ea5"],
     )
     dots = base.mark_circle(size=60).encode(alt.Color("verdict:N", title="verdict", scale=colours))
     names = base.mark_text(align="left", dx=6, fontSize=9).encode(
@@ -109,6 +117,11 @@ def _panel(alt: Any, cell: Cell, standings: Sequence[Standing]) -> Any:
     cap = alt.Chart(alt.InlineData(values=[{"cap": 0.25}])).mark_rule(strokeDash=[4, 4])
     threads = base.mark_rule(color="#bbbbbb").encode(alt.Y2("label:Q"))
     return cap.encode(alt.X("cap:Q")) + threads + dots + names
+
+
+def _word(row: Row, runs: Sequence[Run]) -> str:
+    said = [run["verdict"].split(",")[0] for run in runs]
+    return _UNJUDGED if row.method in OWN else max(said, key=said.count)
 
 
 def _place(points: list[dict[str, Any]]) -> None:

@@ -78,7 +78,7 @@ def test_methods_within_the_time_come_first_and_the_nearest_before_others():
     assert [row.name for row, _ in standings.ranked(each)] == ["near", "far", "slow"]
     assert standings.title(near, [ran(1.0), ran(1.0)]) == "near (epochs = 3)"
     assert standings.title(slow, [ran(1.0, over=True)]) == "slow †"
-    assert standings.verdicts([ran(1.0), ran(1.0, "residual"), ran(1.0)]) == (
+    assert standings.verdicts(far, [ran(1.0), ran(1.0, "residual"), ran(1.0)]) == (
         "equivalent: 2; residual: 1"
     )
 

@@ -42,6 +42,7 @@ from expunge.metric import Exhibit, Measurement, Metric, Trial
 from expunge.observing import Snapshot, device_of
 from expunge.representing import untrained
 from expunge.reteaching import Course, Exam, Lesson
+from expunge.storing import digest_tensors
 from expunge.tasks import Kind
 
 _CLASSES, _SAMPLES = "removed classes", "removed samples"
@@ -108,12 +109,14 @@ class Relearning(Metric):
         """
         outcome, references = trial.outcome, trial.references or References(())
         loads: list[Callable[[], nn.Module]] = [member.load for member in references.members]
-        about = (lesson.source, lesson.task, outcome.before, self.build, *loads)
+        asked = outcome.split.test.source
+        about = (lesson.source, asked, lesson.task, outcome.before, self.build, *loads)
+        weights = digest_tensors(outcome.before.state_dict())  # they may be changed in place
         models: list[Callable[[], nn.Module]] = [*loads, lambda: outcome.before]
         if self.build is not None:
             models.append(lambda: untrained(self.build, device_of(outcome.before)))
         found = references.notebook.once(
-            f"relearning, {self.runs} runs, {lesson.question}",
+            f"relearning, {self.runs} runs, {lesson.question}, {weights}",
             about,
             lambda: [self._runs(lesson, load()) for load in models],
         )
