@@ -104,7 +104,7 @@ def _trial(outcome: Outcome, company: Company, *, features: bool, progress: Prog
     after = snapshot(outcome.after, outcome.split, outcome.task, features=features)
     progress("observe", 2, 2)
     if features and references is not None:
-        seen = tuple(_with_features(r, outcome) for r in references.members)
+        seen = tuple(_with_features(r, outcome, before) for r in references.members)
         references = replace(references, members=seen)
     return Trial(outcome, before, after, references, company.repeats)
 
@@ -134,8 +134,9 @@ def _check_labels(outcome: Outcome, seen: Snapshot) -> None:
         )
 
 
-def _with_features(reference: Reference, outcome: Outcome) -> Reference:
-    if reference.snapshot.test.features:
+def _with_features(reference: Reference, outcome: Outcome, before: Snapshot) -> Reference:
+    """The reference seen with features of the layers that the original was seen with."""
+    if reference.snapshot.test.features.keys() == before.test.features.keys():
         return reference
     seen = snapshot(reference.load(), outcome.split, outcome.task, features=True)
     return replace(reference, snapshot=seen)

@@ -82,9 +82,10 @@ def unsure(m: Measurement, blind: Measurement) -> str:
     """That nobody knows whether forgotten and unseen samples differ without any model."""
     if blind.interval is not None:
         return ""
+    lack = "was not measured" if blind.value is None else "has no interval"
     why = f" ({blind.note})" if blind.note else ""
     return (
-        f"whether {m.name} is confounded is not known: {blind.name} was not measured{why}, so the "
+        f"whether {m.name} is confounded is not known: {blind.name} {lack}{why}, so the "
         f"forgotten samples may differ from the unseen ones without any model"
     )
 

@@ -5,19 +5,20 @@ and sits an exam every few steps. What is asked is how right it is about what wa
 how often it says so of what was not: who calls everything by one name knows nothing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import inf
 from typing import Literal
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
 from expunge.algebra.sampling import drawn
 from expunge.batching import Batches
 from expunge.observing import Observation, device_of, evaluating
+from expunge.remembering import Notebook
 from expunge.representing import drawing, thawed
 from expunge.splitting import Data, Part
 from expunge.storing import digest_json, digest_tensors, digest_text
@@ -28,6 +29,15 @@ _AT_ONCE = 128  # samples of a pass
 
 Marks = Mapping[str, float]
 """How right a model is, by what it is asked about."""
+
+Times = Float[Tensor, " r"]
+"""Steps of every run; infinite where it did not come so far."""
+
+Runs = Mapping[str, Times]
+"""The same, by what was asked about."""
+
+Pupil = tuple[object, Callable[[], nn.Module]]
+"""Whose model it is, and how it is had."""
 
 Rows = Int[Tensor, " _"]
 
@@ -61,6 +71,7 @@ class Course:
 class Exam:
     """Samples that tell how far a model has come, in batches."""
 
+    source: Data
     batches: tuple[Batch, ...]
     ids: Rows
     labels: Rows
@@ -77,7 +88,8 @@ class Exam:
         seen = [side.only(drawn(side.ids, most)) for side in sides]
         ids, labels = (torch.cat([getattr(x, what) for x in seen]) for what in ("ids", "labels"))
         reader = Batches(Part(source, ids))
-        return cls(tuple(map(reader.take, ids.split(_AT_ONCE))), ids, labels, removed, name)
+        batches = tuple(map(reader.take, ids.split(_AT_ONCE)))
+        return cls(source, batches, ids, labels, removed, name)
 
     @torch.no_grad()
     def marks(self, model: nn.Module, task: Task) -> Marks:
@@ -111,9 +123,24 @@ class Lesson:
     exam: Exam
     goals: Marks
 
+    def runs(self, model: nn.Module, count: int) -> Runs:
+        """Teach copies of a model several times."""
+        found = [self.taught(model, run) for run in range(count)]
+        return {which: torch.tensor([run[which] for run in found]).double() for which in self.goals}
+
+    def runs_of(self, pupils: Sequence[Pupil], count: int, notebook: Notebook) -> list[Runs]:
+        """The same for models that are asked again beside the next one: they are taught once."""
+        owners = [owner for owner, _ in pupils]
+        weights = [digest_tensors(o.state_dict()) for o in owners if isinstance(o, nn.Module)]
+        asked = digest_text(self._digest, str(count), *weights)  # weights may change in place
+        return notebook.once(
+            f"relearning, {self.exam.name}",
+            (asked, self.source, self.exam.source, self.task, *owners),
+            lambda: [self.runs(load(), count) for _, load in pupils],
+        )
+
     @property
-    def question(self) -> str:
-        """What is the same for two lessons that teach and ask the same, of the same data."""
+    def _digest(self) -> str:
         plain = [asdict(self.course), dict(self.goals), self.exam.name, list(self.exam.removed)]
         asked = {"gone": self.gone, "kept": self.kept, "asked": self.exam.ids}
         return digest_text(digest_json(plain), digest_tensors(asked))

@@ -1,6 +1,7 @@
 """What was hidden comes back sooner than what was never learnt."""
 
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -271,3 +272,16 @@ def renewed(references):
 def values(metric, outcome, references):
     seen = [snapshot(m, outcome.split, TASK) for m in (outcome.before, outcome.after)]
     return [m.value for m in metric.measure(Trial(outcome, *seen, references))]
+
+
+def test_what_is_remembered_belongs_to_these_models_and_this_test_set():
+    parts, original, references = of_class()
+    metric, shared = Relearning(runs=2, steps=20, build=build), renewed(references)
+    after, before = references.members[0].load(), deepcopy(original)
+    values(metric, Outcome.of(before, after, parts, task=TASK), shared)
+    elsewhere = replace(parts, test=replace(parts.test, source=data(TEST, 7)))
+    for changed in (parts, elsewhere):
+        with torch.no_grad():
+            before[-1].bias.add_(0.01)  # in place, and still the same object
+        outcome = Outcome.of(before, after, changed, task=TASK)
+        assert values(metric, outcome, shared) == values(metric, outcome, renewed(references))

@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from expunge.algebra.differences import model_difference
@@ -41,19 +41,12 @@ from expunge.errors import BadSetting, MissingInput
 from expunge.metric import Exhibit, Measurement, Metric, Trial
 from expunge.observing import Snapshot, device_of
 from expunge.representing import untrained
-from expunge.reteaching import Course, Exam, Lesson
-from expunge.storing import digest_tensors
+from expunge.reteaching import Course, Exam, Lesson, Pupil, Runs, Times
 from expunge.tasks import Kind
 
 _CLASSES, _SAMPLES = "removed classes", "removed samples"
 _ASKED = 200  # samples of what left, and as many of what stays
 _UNTRAINED = "untrained"
-
-Times = Float[Tensor, " r"]
-"""Steps of every run; infinite where it did not come so far."""
-
-Runs = Mapping[str, Times]
-"""The same, by what was asked about."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +86,8 @@ class Relearning(Metric):
         except MissingInput as why:
             yield Measurement.missing(f"relearning steps, {name}", why.fact)
             return
-        after = self._runs(lesson, trial.outcome.after)
         found, fresh = self._beside(trial, lesson)
-        found |= {trial.after: after}
+        found[trial.after] = lesson.runs(trial.outcome.after, self.runs)
         for which in lesson.goals:
             times = {seen: runs[which] for seen, runs in found.items()}
             anchor = None if fresh is None else fresh[which]
@@ -103,26 +95,15 @@ class Relearning(Metric):
             yield from told.all() if which == name else (told.steps(),)
 
     def _beside(self, trial: Trial, lesson: Lesson) -> tuple[dict[Snapshot, Runs], Runs | None]:
-        """The runs of the original, of retrained models, and of an untrained one.
-
-        They are the same for every method that is audited beside these references.
-        """
-        outcome, references = trial.outcome, trial.references or References(())
-        loads: list[Callable[[], nn.Module]] = [member.load for member in references.members]
-        asked = outcome.split.test.source
-        about = (lesson.source, asked, lesson.task, outcome.before, self.build, *loads)
-        weights = digest_tensors(outcome.before.state_dict())  # they may be changed in place
-        models: list[Callable[[], nn.Module]] = [*loads, lambda: outcome.before]
+        """The runs of retrained models and of the original, and those of an untrained one."""
+        before, references = trial.outcome.before, trial.references or References(())
+        pupils: list[Pupil] = [(member.load, member.load) for member in references.members]
+        pupils.append((before, lambda: before))
         if self.build is not None:
-            models.append(lambda: untrained(self.build, device_of(outcome.before)))
-        found = references.notebook.once(
-            f"relearning, {self.runs} runs, {lesson.question}, {weights}",
-            about,
-            lambda: [self._runs(lesson, load()) for load in models],
-        )
-        fresh = None if self.build is None else found[-1]
+            pupils.append((self.build, lambda: untrained(self.build, device_of(before))))
+        found = lesson.runs_of(pupils, self.runs, references.notebook)
         seen = (*trial.snapshots, trial.before)
-        return dict(zip(seen, found[: len(seen)], strict=True)), fresh
+        return dict(zip(seen, found, strict=False)), found[len(seen)] if self.build else None
 
     def _lesson(self, trial: Trial, name: str, gone: Int[Tensor, " k"]) -> Lesson:
         """Unseen samples are asked about for classes, and the samples themselves if these left."""
@@ -144,11 +125,6 @@ class Relearning(Metric):
         kept = outcome.split.retain.indices
         goals = {which: self.share * mark for which, mark in marks.items()}
         return Lesson(course, outcome.task, train, gone, kept, exam, goals)
-
-    def _runs(self, lesson: Lesson, model: nn.Module) -> Runs:
-        """Teach a model several times."""
-        runs = [lesson.taught(model, run) for run in range(self.runs)]
-        return {which: torch.tensor([run[which] for run in runs]).double() for which in runs[0]}
 
     def _check(self) -> None:
         least = min(self.known, self.replay, self.batch - 1, self.every, self.runs - 1)
