@@ -1,76 +1,100 @@
 """One method among many: held to a share of retraining's time, audited, judged.
 
 A method that takes longer is run again with less of what it says it can do less of, its *effort*:
-fewer epochs, or fewer steps. One that takes longer still is kept in the table, and marked.
+fewer epochs, or fewer steps. One that takes longer still is kept in the table, and marked. Methods
+that make a model of their own kind are judged beside models of that kind.
 """
 
-from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from meter import Taken, metered, one_pass
-from table import Row
+from restoring import Folder
+from staging import Stage
+from table import Cell, Row
 from torch import nn
 
 import expunge
 from expunge import Evidence, Outcome, audit, judge
-from expunge.catalogue import find
-from expunge.ensembles import References, Shadows
+from expunge.ensembles import Reference, References, Shadows
 from expunge.errors import ExpungeError
 from expunge.method import Method
-from expunge.metric import Metric
 from expunge.metrics.relearning import Relearning
-from expunge.problems import Problem
+from expunge.observing import snapshot
+from expunge.seeding import seeded
 from expunge.shadowing import shadow_of
-from expunge.splitting import Split
+from expunge.splitting import Data
+from expunge.storing import digest_tensors
+from expunge.tasks import Task
 from expunge.tiers import suite
 
 _TRIES = 4  # to find settings that fit
-_SHORT = 0.85  # of what would fit by a rule of three: something is always spent at the start
-_EXACT = ("sisa", "closed_form")
-_BY_HALVES = ("history", "folder")  # settings that belong to one original: no shadow has its own
+_FITS = 0.85  # of what would fit by a rule of three: something is always spent at the start
+_PERTURBED = "newton_removal"  # no two of its heads are the same
+
+
+@runtime_checkable
+class Trains(Protocol):
+    """A method that trains a model of its own kind."""
+
+    def train(self, data: Data) -> nn.Module:
+        """That model, of these samples."""
+        ...
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A method that gives a trained model a part of its own kind."""
+
+    def prepare(self, model: nn.Module, data: Data, *, task: Task) -> nn.Module:
+        """That model, with the part made of these samples."""
+        ...
 
 
 @dataclass(frozen=True)
 class Ring:
-    """What all methods of one cell and seed are tried on, and beside."""
+    """A stage, and how methods are held and looked at on it."""
 
-    problem: Problem
-    original: nn.Module
-    split: Split
-    looked: Split  # the same with fewer retained samples
-    references: References  # that were asked about the same
-    retraining: float  # seconds
-    cap: float  # share of them that a method may take
-    history: Path | None
+    stage: Stage
+    cap: float  # share of retraining's seconds that a method may take
     cache: Path
-    pairs: int = 0  # of shadow models; 0: none are trained
-    runs: int = 5  # of relearning
+    pairs: int  # of shadow models; 0: none are trained
+    runs: int  # of relearning
+
+    @classmethod
+    def on(cls, stage: Stage, cell: Cell, cap: float, cache: Path) -> "Ring":
+        """As the cell says how closely to look."""
+        return cls(stage, cap, cache, cell.look.get("pairs", 0), cell.look.get("runs", 5))
 
     def tried(self, row: Row, seed: int) -> dict[str, Any]:
         """What it did, what it took, and what an audit says."""
+        stage, problem = self.stage, self.stage.problem
         with TemporaryDirectory() as scratch:
-            method = self._made(row, Path(scratch))
-            original = self._own(method)
+            method = stage.method(row, {"folder": Path(scratch) / "shards"})
+            original = _made(method, stage.original, problem.train, problem.task)
             outcome, taken = self._held(original, method, row.effort, seed)
-            method = outcome.method or method  # with the effort that was given
+            references = self._references(method, Path(scratch))
+            shadows, why = self._shadows(outcome)
+            evidence = self._evidence(outcome, references, shadows)
             apart = self._apart(method, outcome, Path(scratch))
-            evidence = self._evidence(replace(outcome, split=self.looked))
         verdict = judge(evidence)
+        settled = method if outcome.method is None else outcome.method
         return {
-            "method": method.name,
-            "settings": method.describe(),
+            "method": settled.name,
+            "settings": settled.describe(),
             "seconds": taken.seconds,
             "steps": len(outcome.traces.get("loss", ())),
-            "retraining_seconds": self.retraining,
-            "over": taken.seconds > self.cap * self.retraining,
-            "passes": taken.flops / one_pass(self.original, self.problem.train, self.problem.task),
+            "retraining_seconds": stage.retraining,
+            "over": taken.seconds > self.cap * stage.retraining,
+            "passes": taken.flops / one_pass(stage.original, problem.train, problem.task),
             "megabytes": taken.megabytes,
+            "own": _own_kind(method),
             "apart": apart,
+            "without": why,
             "verdict": verdict.word + (", degraded" if verdict.degraded else ""),
             "reasons": list(verdict.reasons),
             "notes": list(outcome.notes),
@@ -78,124 +102,110 @@ class Ring:
             "measurements": {m.name: m for m in evidence.measurements},
         }
 
-    def _made(self, row: Row, scratch: Path) -> Method:
-        found = find("methods", row.method)
-        given: Mapping[str, Any] = {
-            "history": self.history, "folder": scratch / "shards", "recipe": self.problem.recipe,
-        }  # fmt: skip
-        names = {item.name for item in fields(found)}
-        method: Method = found(
-            **{key: value for key, value in given.items() if key in names}, **_parts(row.settings)
-        )
-        return method
-
-    def _own(self, method: Method) -> nn.Module:
-        """The original; of methods that replace the model, what they make of the same samples."""
-        if hasattr(method, "train"):
-            made: nn.Module = method.train(self.problem.train)
-            return made
-        if hasattr(method, "prepare"):
-            task, data = self.problem.task, self.problem.train
-            return method.prepare(deepcopy(self.original), data, task=task)  # type: ignore[no-any-return]
-        return self.original
-
     def _held(
         self, original: nn.Module, method: Method, effort: str, seed: int
     ) -> tuple[Outcome, Taken]:
-        """Run it, with less effort until it fits."""
-        kept = _Folder.of(method)
-        for _ in range(_TRIES):
-
-            def work(method: Method = method) -> Outcome:
-                kept.restore()
-                return expunge.unlearn(
-                    original, self.split, method, task=self.problem.task, seed=seed
-                )
-
-            outcome, taken = metered(work)
+        """Run it, with less effort until it fits, or until less effort is no less work."""
+        outcome, taken = self._run(original, method, seed)
+        for _ in range(_TRIES - 1):
             less = self._less(method, effort, taken.seconds)
             if less is None:
                 break
-            method = less
+            lighter = self._run(original, less, seed)
+            if lighter[1].flops >= taken.flops:
+                break
+            method, (outcome, taken) = less, lighter
         return outcome, taken
+
+    def _run(self, original: nn.Module, method: Method, seed: int) -> tuple[Outcome, Taken]:
+        folder, stage = Folder.of(Path(getattr(method, "folder", "/nowhere"))), self.stage
+        found = metered(
+            lambda: expunge.unlearn(
+                original, stage.split, method, task=stage.problem.task, seed=seed
+            ),
+            folder.restore,
+        )
+        folder.restore()
+        return found
 
     def _less(self, method: Method, effort: str, seconds: float) -> Method | None:
         """The same with as much effort as fits; None: it fits, or less is not possible."""
-        share = self.cap * self.retraining / seconds
+        share = self.cap * self.stage.retraining / seconds
         if share >= 1 or not effort:
             return None
         now = getattr(method, effort)
         if isinstance(now, float):
-            return replace(method, **{effort: now * share * _SHORT})
-        fewer = max(1, int(now * share * _SHORT))
+            return replace(method, **{effort: now * share * _FITS})
+        fewer = max(1, int(now * share * _FITS))
         return replace(method, **{effort: fewer}) if fewer < now else None
+
+    def _references(self, method: Method, scratch: Path) -> References:
+        """Retrained models; of a method that makes its own kind, as many of that kind."""
+        if not _own_kind(method):
+            return self.stage.references
+        return References(
+            tuple(self._alike(method, each, scratch) for each in self.stage.references.members)
+        )
+
+    def _alike(self, method: Method, reference: Reference, scratch: Path) -> Reference:
+        """What the method makes of the retained samples by a reference's seed."""
+        stage, task = self.stage, self.stage.problem.task
+        if isinstance(method, Trains):
+            change: dict[str, Any] = {
+                "folder": scratch / str(reference.seed),
+                "seed": reference.seed,
+            }
+            method = replace(method, **change)
+        with seeded(reference.seed):
+            model = _made(method, reference.load(), stage.split.retain, task)
+        seen = snapshot(model, stage.looked, task, features=True)
+        digest = digest_tensors(model.state_dict())
+        return Reference(lambda: deepcopy(model), seen, reference.seed, reference.seconds, digest)
 
     def _apart(self, method: Method, outcome: Outcome, scratch: Path) -> float | None:
         """How far weights are from the same training without the forgotten, where that is exact."""
-        retain, task = self.split.retain, self.problem.task
-        if method.name not in _EXACT:
+        if not _own_kind(method) or method.name == _PERTURBED:
             return None
-        if hasattr(method, "train"):
-            again = replace(method, folder=scratch / "again").train(retain)  # type: ignore[attr-defined,call-arg]
-        else:
-            again = method.prepare(deepcopy(self.original), retain, task=task)  # type: ignore[attr-defined]
+        if isinstance(method, Trains):
+            change: dict[str, Any] = {"folder": scratch / "again"}
+            method = replace(method, **change)
+        stage = self.stage
+        again = _made(method, stage.original, stage.split.retain, stage.problem.task)
         one, other = (m.state_dict() for m in (outcome.after, again))
         return max(_distance(one[name], other[name]) for name in one.keys() & other.keys())
 
-    def _evidence(self, outcome: Outcome) -> Evidence:
-        targets, build = outcome.split.targets, self.problem.recipe.build
-        metrics = [self._shortened(metric) for metric in suite(targets, build, "standard")]
-        return audit(outcome, metrics, references=self.references, shadows=self._shadows(outcome))
+    def _evidence(
+        self, outcome: Outcome, references: References, shadows: Shadows | None
+    ) -> Evidence:
+        asked = suite(outcome.split.targets, self.stage.problem.recipe.build, "standard")
+        metrics = [replace(m, runs=self.runs) if isinstance(m, Relearning) else m for m in asked]
+        looked = replace(outcome, split=self.stage.looked)
+        return audit(looked, metrics, references=references, shadows=shadows)
 
-    def _shortened(self, metric: Metric) -> Metric:
-        return replace(metric, runs=self.runs) if isinstance(metric, Relearning) else metric
-
-    def _shadows(self, outcome: Outcome) -> Shadows | None:
-        method = outcome.method
-        if not self.pairs or method is None or outcome.split.kind != "samples":
-            return None
-        if any(hasattr(method, name) for name in _BY_HALVES):
-            return None
+    def _shadows(self, outcome: Outcome) -> tuple[Shadows | None, str]:
+        """Models for the sharper attack, or why there are none."""
+        if not self.pairs or outcome.split.kind != "samples":
+            return None, ""
+        if any(hasattr(outcome.method, name) for name in ("history", "folder")):
+            return None, "shadow models have no history and no folder of their own"
+        recipe, count = self.stage.problem.recipe, 2 * self.pairs
         try:
-            return shadow_of(
-                replace(outcome, split=self.split), self.problem.recipe, count=2 * self.pairs,
-                cache=self.cache,
-            )  # fmt: skip
-        except ExpungeError:
-            return None
+            return shadow_of(outcome, recipe, count=count, cache=self.cache), ""
+        except ExpungeError as why:  # a method that fails on other halves, say
+            return None, why.fact
 
 
-@dataclass(frozen=True)
-class _Folder:
-    """The folder that a method changes, so that it can be run again from the same state."""
-
-    place: Path | None
-    files: Mapping[Path, bytes]
-
-    @classmethod
-    def of(cls, method: Method) -> "_Folder":
-        place = getattr(method, "folder", None)
-        if place is None or not Path(place).exists():
-            return cls(None, {})
-        files = {path: path.read_bytes() for path in Path(place).rglob("*") if path.is_file()}
-        return cls(Path(place), files)
-
-    def restore(self) -> None:
-        if self.place is None:
-            return
-        for path in self.place.rglob("*"):
-            if path.is_file() and path not in self.files:
-                path.unlink()
-        for path, body in self.files.items():
-            path.write_bytes(body)
+def _own_kind(method: Method) -> bool:
+    return isinstance(method, (Trains, Prepares))
 
 
-def _parts(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as they are; the names of methods that are combined become these methods."""
-    return {
-        key: tuple(find("methods", name)() for name in value) if key == "methods" else value
-        for key, value in settings.items()
-    }
+def _made(method: Method, trained: nn.Module, data: Data, task: Task) -> nn.Module:
+    """The model that the method starts from: its own, with a part of its own, or what there is."""
+    if isinstance(method, Trains):
+        return method.train(data)
+    if isinstance(method, Prepares):
+        return method.prepare(deepcopy(trained), data, task=task)
+    return trained
 
 
 def _distance(one: torch.Tensor, other: torch.Tensor) -> float:

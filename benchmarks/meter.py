@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any, TypeVar
 
 import torch
@@ -19,6 +20,7 @@ from expunge.tasks import Task
 T = TypeVar("T")
 
 _LONG = 30.0  # seconds: work of this length hardly feels that its operations are counted
+_SHORT, _TIMES = 5.0, 5  # seconds: shorter work is done so many times, for the median
 _PEAK = Path("/proc/self/clear_refs")
 
 
@@ -58,26 +60,31 @@ class Operations(TorchDispatchMode):
         return found
 
 
-def metered(work: Callable[[], T]) -> tuple[T, Taken]:
+def metered(work: Callable[[], T], ready: Callable[[], object] = lambda: None) -> tuple[T, Taken]:
     """Do it while operations and memory are watched, and if that took no time, again for its time.
 
-    Work must give the same when it is done again.
+    Work must give the same when it is done again; ``ready`` makes everything what it was before.
     """
+    ready()
     before = _settled()
     with Operations() as counter:
-        found, seconds = clocked(work)
-    peak = _status("VmHWM")
+        found, seconds = _once(work)
+    peak = None if before is None else _status("VmHWM")
     held = None if before is None or peak is None else max(0.0, peak - before)
     if seconds < _LONG:
-        seconds = clocked(work)[1]
+        ready()
+        seconds = clocked(work, ready)[1]
     return found, Taken(seconds, counter.count, held)
 
 
-def clocked(work: Callable[[], T]) -> tuple[T, float]:
-    """Do it; seconds of this process's processor."""
-    started = time.process_time()
-    found = work()
-    return found, time.process_time() - started
+def clocked(work: Callable[[], T], ready: Callable[[], object] = lambda: None) -> tuple[T, float]:
+    """Do it; seconds of this process's processor, of short work the median of several times."""
+    found, seconds = _once(work)
+    spent = [seconds]
+    while seconds < _SHORT and len(spent) < _TIMES:
+        ready()
+        spent.append(_once(work)[1])
+    return found, median(spent)
 
 
 def one_pass(model: nn.Module, data: Data, task: Task) -> int:
@@ -89,9 +96,19 @@ def one_pass(model: nn.Module, data: Data, task: Task) -> int:
     return counter.count * len(part) // len(some)
 
 
+def _once(work: Callable[[], T]) -> tuple[T, float]:
+    started = time.process_time()
+    found = work()
+    return found, time.process_time() - started
+
+
 def _settled() -> float | None:
     """Megabytes that are held now, freed ones given back; from here on a new peak is noted."""
-    ctypes.CDLL(None).malloc_trim(0)
+    if not _PEAK.exists():
+        return None
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
     try:
         _PEAK.write_text("5")
     except OSError:

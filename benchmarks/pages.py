@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import scattering
 import standings
 import streams
 import torch
@@ -72,7 +73,7 @@ def write(table: Table, found: Found, results: Path, *, quick: bool) -> None:
     (results / f"{table.name}.md").write_text(_page(table, found, raw))
     if table.cap is not None:
         cells = [(cell, _mine(_every(cell, found))) for cell in table.cells]
-        (results / f"{table.name}.svg").write_text(standings.drawn(cells))
+        (results / f"{table.name}.svg").write_text(scattering.drawn(cells, table.cap))
 
 
 def _lines(raw: dict[str, Any]) -> str:
@@ -148,21 +149,24 @@ def _contest(cell: Cell, found: Found, asked_for: Sequence[Column]) -> str:
     mine = standings.ranked(_mine(every))
     if not mine:
         return "\n".join([f"## {cell.name}\n\nNot run yet.\n", *_failures(every)])
-    first = max((runs for row, runs in mine if row.method not in standings.OWN), key=len)
+    first = max((runs for _, runs in mine if not runs[0]["own"]), key=len)
     columns = _columns(cell, asked_for, first)
-    head = ["method", "verdict", *(c.title for c in columns), "seconds", "time", *standings.HEAD]
-    seconds = _spread([run["retraining_seconds"] for run in first], "{:.2g}")
+    sharp = [standings.POWER] if any(standings.power(runs) != "-" for _, runs in mine) else []
+    head = ["method", "verdict", *(c.title for c in columns), *sharp, "seconds", "time",
+            *standings.HEAD]  # fmt: skip
+    seconds, blank = _spread([run["retraining_seconds"] for run in first], "{:.2g}"), [""] * 2
     body = [
-        ["untouched", "", *(_common(c, first, "original") for c in columns), "", "", "", ""],
+        ["untouched", "", *(_common(c, first, "original") for c in columns), *("" for _ in sharp),
+         "", "", *blank],
         ["retrained", "", *(_common(c, first, "references") for c in columns),
-         seconds, "100 %", "", ""],
+         *("" for _ in sharp), seconds, "100 %", *blank],
     ]  # fmt: skip
     for row, runs in mine:
         name = standings.title(row, runs) + _fewer(runs, first)
-        cells = [_cell(c, runs) for c in columns]
+        cells = [*(_cell(c, runs) for c in columns), *(standings.power(runs) for _ in sharp)]
         price = [*_price(runs)[:2], *standings.price(runs)]
-        body.append([name, standings.verdicts(row, runs), *cells, *price])
-    told = [*standings.exact(mine), *_failures(every)]
+        body.append([name, standings.verdicts(runs), *cells, *price])
+    told = [*standings.exact(mine), *standings.blunt(mine), *_failures(every)]
     seeds = f"Seeds: {_seeds(first)}.\n"
     return "\n".join([f"## {cell.name}\n", seeds, grid(head, body, words=2), *told])
 

@@ -8,73 +8,23 @@ import json
 import os
 import platform
 import random
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
-from functools import partial
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from contest import Ring
+from staging import staged
 from table import Cell, Row, Table
-from torch import nn
-from training import claimed, history, references, trained
+from training import claimed
+from trying import Solo
 
-import expunge
-from expunge.attacks.threshold import Threshold
-from expunge.catalogue import find
-from expunge.ensembles import References
-from expunge.errors import Diverged, HistoryDoesNotFit, ModelDoesNotFit, TargetMismatch
-from expunge.fitting import Fit
-from expunge.metric import Measurement, Metric, Trial
-from expunge.metrics.accuracy import Accuracy
-from expunge.metrics.aus import Aus
-from expunge.metrics.fairness import Fairness
-from expunge.metrics.feature_space import FeatureSpace
-from expunge.metrics.forget_flow import ForgetFlow
-from expunge.metrics.leakage import Leakage
-from expunge.metrics.loss import Loss
-from expunge.metrics.membership import Membership
-from expunge.metrics.probe import Probe
-from expunge.metrics.reattack import Reattack
-from expunge.metrics.selectivity import Selectivity
-from expunge.observing import Snapshot, snapshot
-from expunge.precision import channels_last
-from expunge.problems import Problem
-from expunge.recipe import Recipe
-from expunge.splitting import Part, Split
+from expunge.errors import Diverged, ModelDoesNotFit
+from expunge.metric import Measurement
 from expunge.storing import digest_json, read_json, write_json
 
-METRICS: tuple[Metric, ...] = (
-    Accuracy(),
-    Aus(),
-    Loss(),
-    Membership(Threshold("loss")),
-    Probe(),
-    ForgetFlow(),
-    FeatureSpace(),
-)
 MACHINE = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
-_RETAINED = 3000  # retained samples that are asked about; all of them would only cost time
-_PACED = 4096  # training samples that the price of retraining is measured on
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What all rows of one cell and seed share."""
-
-    problem: Problem
-    original: nn.Module
-    split: Split
-    looked: Split  # the same with fewer retained samples
-    before: Snapshot
-    references: References
-    retraining: float  # seconds of this thread that retraining takes
-    history: Path | None  # of the original's run, where it was recorded
-    metrics: tuple[Metric, ...]
 
 
 def work(table: Table, data: Path | None, cache: Path, results: Path) -> None:
@@ -86,11 +36,16 @@ def work(table: Table, data: Path | None, cache: Path, results: Path) -> None:
         todo = [row for row in cell.rows if not kept(results, cell, seed, row).exists()]
         with claimed(cache, f"rows {cell.name} {seed}") as mine:
             if mine and todo:
-                stage = _staged(cell, seed, data, cache, table.cap)
+                stage = staged(cell, seed, data, cache)
+                place = (
+                    Solo.on(stage, cell)
+                    if table.cap is None
+                    else Ring.on(stage, cell, table.cap, cache)
+                )
                 random.Random().shuffle(todo)  # noqa: S311
                 for row in todo:
                     path = kept(results, cell, seed, row)
-                    body = _tried(stage, cell, seed, row) | {"key": path.stem}
+                    body = _tried(place, cell, seed, row) | {"key": path.stem}
                     write_json(path, "row", body)
 
 
@@ -123,71 +78,12 @@ def found(table: Table, results: Path) -> Iterator[tuple[Cell, Row, list[dict[st
             yield cell, row, [read_json(path, "row") for path in paths if path.exists()]
 
 
-def _staged(
-    cell: Cell, seed: int, data: Path | None, cache: Path, cap: float | None = None
-) -> Stage | Ring:
-    problem = cell.posed(data)
-    original = channels_last(trained(cell, seed, problem, cache))
-    parts = cell.split(problem, seed)
-    retained = parts.retain.indices
-    some = retained[torch.randperm(len(retained))[:_RETAINED].sort().values]
-    looked = replace(parts, retain=Part(parts.retain.source, some))
-    see = partial(snapshot, split=looked, task=problem.task, features=True)
-    members = () if cell.attributes else references(cell, seed, data, cache).members
-    others = tuple(replace(m, snapshot=see(channels_last(m.load()))) for m in members)
-    price, tape = _price(problem, parts), history(cell, seed, cache)
-    if cap is not None:
-        return Ring(
-            problem, original, parts, looked, References(others), price, cap, tape, cache,
-            cell.look.get("pairs", 0), cell.look.get("runs", 5),
-        )  # fmt: skip
-    return Stage(
-        problem,
-        original,
-        parts,
-        looked,
-        see(original),
-        References(others),
-        price,
-        tape,
-        _metrics(cell, problem),
-    )
-
-
-def _metrics(cell: Cell, problem: Problem) -> tuple[Metric, ...]:
-    """What a row is measured by: attributes leave no one out, and have evidence of their own."""
-    if not cell.attributes:
-        return METRICS
-    told = {"build": problem.recipe.build}
-    again = (Reattack(**told),) if cell.look.get("reattack") else ()
-    layers = None if cell.look.get("layers") else ()
-    return Accuracy(), Fairness(), Leakage(layers=layers, **told), Selectivity(), *again
-
-
-def _price(problem: Problem, parts: Split) -> float:
-    """Seconds of retraining on this very thread: whole, or by an epoch over some of the samples."""
-    fit = problem.recipe.fit
-    if not isinstance(fit, Fit):
-        return _busy(problem.recipe, parts.retain)
-    ids = parts.retain.indices[:_PACED]
-    once = replace(problem.recipe, fit=replace(fit, epochs=1))
-    _busy(once, Part(parts.retain.source, ids[: 4 * fit.batch]))  # what comes first is slow
-    seconds = _busy(once, Part(parts.retain.source, ids))
-    return seconds * fit.epochs * len(parts.retain) / len(ids)
-
-
-def _busy(recipe: Recipe, part: Part) -> float:
-    started = time.process_time()
-    recipe.train(part)
-    return time.process_time() - started
-
-
-def _tried(stage: Stage | Ring, cell: Cell, seed: int, row: Row) -> dict[str, Any]:
+def _tried(place: Solo | Ring, cell: Cell, seed: int, row: Row) -> dict[str, Any]:
     """A row that fails says why; the others go on."""
     told = {"cell": cell.name, "row": row.name, "seed": seed}
     try:
-        found = stage.tried(row, seed) if isinstance(stage, Ring) else _run(stage, seed, row)
-    except (Diverged, ModelDoesNotFit, TargetMismatch, HistoryDoesNotFit) as why:
+        found = place.tried(row, seed)
+    except (Diverged, ModelDoesNotFit) as why:
         return told | {"failed": why.fact}
     found["measurements"] = {name: _told(m) for name, m in found["measurements"].items()}
     return told | found | _circumstances()
@@ -201,41 +97,6 @@ def _circumstances() -> dict[str, Any]:
     }
 
 
-def _run(stage: Stage, seed: int, row: Row) -> dict[str, Any]:
-    found = find("methods", row.method)
-    reads = stage.history is not None and "history" in {f.name for f in fields(found)}
-    settings = {name: _object(value) for name, value in row.settings.items()}
-    method = found(**settings, **({"history": stage.history} if reads else {}))
-    started = time.process_time()
-    outcome = expunge.unlearn(
-        stage.original, stage.split, method, task=stage.problem.task, seed=seed
-    )
-    busy = time.process_time() - started
-    looked = replace(outcome, split=stage.looked)
-    after = snapshot(outcome.after, stage.looked, stage.problem.task, features=True)
-    trial = Trial(looked, stage.before, after, stage.references)
-    return {
-        "method": method.name,
-        "settings": method.describe(),
-        "seconds": busy,
-        "wall_seconds": outcome.seconds,
-        "steps": len(outcome.traces.get("loss", ())),
-        "retraining_seconds": stage.retraining,
-        "reference_seconds": stage.references.seconds if len(stage.references) else None,
-        "notes": list(outcome.notes),
-        "traces": {k: list(v) for k, v in outcome.traces.items() if k != "loss"},
-        "measurements": {m.name: m for metric in stage.metrics for m in metric.measure(trial)},
-    }
-
-
-def _object(value: Any) -> Any:
-    """What a setting names, as module:name; any other value as it is."""
-    if not (isinstance(value, str) and ":" in value):
-        return value
-    module, name = value.split(":")
-    return getattr(import_module(module), name)
-
-
 def _told(m: Measurement) -> dict[str, Any]:
     return {
         "value": m.value,
@@ -244,4 +105,5 @@ def _told(m: Measurement) -> dict[str, Any]:
         "references": list(m.target),
         "n": m.n,
         "note": m.note,
+        "power": m.control is not None and m.control.outside,
     }

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,13 +17,6 @@ from expunge.methods.warm_restart import WarmRestart
 from expunge.problems.digits import digits
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@dataclass(frozen=True)
-class Folded:
-    """Whatever has a folder."""
-
-    folder: Path
 
 
 @pytest.fixture(autouse=True)
@@ -47,8 +39,9 @@ def test_a_pass_is_counted_by_its_operations():
 
 def test_a_method_that_takes_too_long_is_given_less_and_never_nothing():
     from contest import Ring  # noqa: PLC0415
+    from staging import Stage  # noqa: PLC0415
 
-    ring = Ring(None, None, None, None, None, 10.0, 0.25, None, Path())
+    ring = Ring(Stage(None, None, None, None, None, 10.0, None), 0.25, Path(), 0, 5)
     assert ring._less(Finetune(epochs=10), "epochs", 2.4) is None
     assert ring._less(Finetune(epochs=10), "epochs", 5.0).epochs == 4
     assert ring._less(Finetune(epochs=1), "epochs", 5.0) is None
@@ -57,11 +50,30 @@ def test_a_method_that_takes_too_long_is_given_less_and_never_nothing():
     assert ring._less(restart, "share", 5.0).share == pytest.approx(0.5 * 0.5 * 0.85)
 
 
+def test_what_is_told_of_a_method_is_what_was_run(monkeypatch):
+    from contest import Ring  # noqa: PLC0415
+    from meter import Taken  # noqa: PLC0415
+    from staging import Stage  # noqa: PLC0415
+
+    ring = Ring(Stage(None, None, None, None, None, 10.0, None), 0.25, Path(), 0, 5)
+
+    monkeypatch.setattr(
+        Ring,
+        "_run",
+        lambda *given: (given[2], Taken(100.0, given[2].epochs if useful else 1, None)),
+    )
+    useful = True  # never fast enough, and less work each time
+    method, taken = ring._held(None, Finetune(epochs=100_000_000), "epochs", 0)
+    assert taken.flops == method.epochs < 100_000_000
+    useful = False  # less effort that is no less work is not given
+    assert ring._held(None, Finetune(epochs=100), "epochs", 0)[0].epochs == 100
+
+
 def test_a_changed_folder_is_what_it_was_before_work_is_repeated(tmp_path):
-    from contest import _Folder  # noqa: PLC0415
+    from restoring import Folder  # noqa: PLC0415
 
     (tmp_path / "kept").write_text("one")
-    folder = _Folder.of(Folded(tmp_path))
+    folder = Folder.of(tmp_path)
     (tmp_path / "kept").write_text("two")
     (tmp_path / "new").write_text("more")
     folder.restore()
@@ -78,7 +90,7 @@ def test_methods_within_the_time_come_first_and_the_nearest_before_others():
     assert [row.name for row, _ in standings.ranked(each)] == ["near", "far", "slow"]
     assert standings.title(near, [ran(1.0), ran(1.0)]) == "near (epochs = 3)"
     assert standings.title(slow, [ran(1.0, over=True)]) == "slow †"
-    assert standings.verdicts(far, [ran(1.0), ran(1.0, "residual"), ran(1.0)]) == (
+    assert standings.verdicts([ran(1.0), ran(1.0, "residual"), ran(1.0)]) == (
         "equivalent: 2; residual: 1"
     )
 

@@ -1,0 +1,67 @@
+"""A picture of a contest: gap to retraining against time, a panel a cell."""
+
+from collections.abc import Sequence
+from math import exp, log
+from typing import Any
+
+from standings import Standing, gap, share, word
+from table import Cell
+
+_LINES = 40  # of names that a panel has room for
+_WIDE = 0.7  # of a name, in logarithms of time
+_LEAST = 0.01  # points that the logarithmic picture begins with
+
+
+def drawn(found: Sequence[tuple[Cell, Sequence[Standing]]], cap: float) -> str:
+    """Gap against time, a panel a cell, as SVG."""
+    import altair as alt  # noqa: PLC0415 - only for the page
+    import vl_convert  # noqa: PLC0415
+
+    panels = [_panel(alt, cell, standings, cap) for cell, standings in found if standings]
+    chart = alt.vconcat(*panels).configure_view(stroke=None).configure_axis(grid=False)
+    svg: str = vl_convert.vegalite_to_svg(chart.to_dict())
+    return svg
+
+
+def _panel(alt: Any, cell: Cell, standings: Sequence[Standing], cap: float) -> Any:
+    points = [
+        {
+            "method": row.name,
+            "time": share(runs),
+            "gap": max(gap(runs), _LEAST),
+            "verdict": word(runs),
+        }
+        for row, runs in standings
+    ]
+    _place(points)
+    base = alt.Chart(alt.InlineData(values=points), width=680, height=460, title=cell.name).encode(
+        alt.X("time:Q", title="time, as a share of retraining's")
+        .scale(type="log")
+        .axis(format="%", tickCount=5),
+        alt.Y("gap:Q", title="average gap to retraining, points").scale(type="log"),
+    )
+    colours = alt.Scale(
+        domain=["equivalent", "inconclusive", "residual"], range=["#2f7d4f", "#8a8a8a", "#b4432f"]
+    )
+    dots = base.mark_circle(size=60).encode(alt.Color("verdict:N", title="verdict", scale=colours))
+    names = base.mark_text(align="left", dx=6, fontSize=9).encode(
+        alt.Text("method:N"), alt.Y("label:Q").scale(type="log")
+    )
+    limit = alt.Chart(alt.InlineData(values=[{"cap": cap}])).mark_rule(strokeDash=[4, 4])
+    threads = base.mark_rule(color="#bbbbbb").encode(alt.Y2("label:Q"))
+    return limit.encode(alt.X("cap:Q")) + threads + dots + names
+
+
+def _place(points: list[dict[str, Any]]) -> None:
+    """Names of neighbours stand one above the other, not one upon the other."""
+    gaps = [log(point["gap"]) for point in points]
+    line = (max(gaps) - min(gaps)) / _LINES
+    placed: list[tuple[float, float]] = []
+    for point in sorted(points, key=lambda each: each["gap"]):
+        x, y = log(point["time"]), log(point["gap"])
+        near = sorted(height for other, height in placed if abs(other - x) < _WIDE)
+        for height in near:
+            if abs(height - y) < line:
+                y = height + line
+        placed.append((x, y))
+        point["label"] = exp(y)
