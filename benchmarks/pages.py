@@ -90,11 +90,12 @@ def _page(table: Table, found: Found, raw: dict[str, Any]) -> str:
         table.about,
         quick if raw["quick"] else "",
         f"Measured on {raw['machine']}; one thread a process, two processes side by side.\n",
-        _READING,
     ]
     columns = [c for c in COLUMNS if c.title in (table.columns or _USUAL)]
     if table.cap is None:
-        return "\n".join(head + [_section(cell, found, columns) for cell in table.cells])
+        return "\n".join(
+            [*head, _READING] + [_section(cell, found, columns) for cell in table.cells]
+        )
     head += [standings.READING.format(cap=table.cap), f"![Gap against time]({table.name}.svg)\n"]
     return "\n".join(head + [_contest(cell, found, columns) for cell in table.cells])
 
@@ -116,7 +117,7 @@ attacker tells forgotten samples from unseen ones by their loss; *probe AUC* is 
 probe on the last features tells the forgotten class from the others (for samples: forgotten
 samples from unseen ones). What counts there is the distance to retraining, not to 0.5. *Seconds*
 are those of the processor, on one thread; *time* is their share of what retraining takes,
-extrapolated from an epoch over 4,096 samples.
+extrapolated from an epoch over 4,096 samples where it is long.
 """
 
 

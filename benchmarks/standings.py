@@ -11,6 +11,12 @@ Standing = tuple[Row, list[Run]]
 
 HEAD = ["passes", "memory, MB"]
 READING = """\
+Values are means over seeds with their 95 % t-interval, or without one where all seeds agree; with
+one seed, the interval is that of the test samples. In parentheses: the difference to the mean of
+the retrained models. *Probe AUC* is how well a linear probe on the last features tells the
+forgotten class from the others (for samples: forgotten samples from unseen ones). *Seconds* are
+those of the processor, on one thread.
+
 *Average gap* is the mean distance to the retrained models in accuracy on the forgotten, the kept
 and the unseen samples, and in how many of the forgotten an attack takes for unseen; what each
 retrained model scores against the others stands in its row. *Retrained* is the mean of five models
