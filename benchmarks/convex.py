@@ -37,7 +37,7 @@ from expunge.history import History
 from expunge.methods.finetune import Finetune
 from expunge.methods.mini import Mini
 from expunge.problems import Problem
-from expunge.problems.images import cache_folder
+from expunge.problems.archives import cache_folder
 from expunge.problems.mnist import mnist
 from expunge.problems.optimum import Optimum
 from expunge.recording import Recording, Tape

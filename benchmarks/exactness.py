@@ -22,7 +22,7 @@ from expunge import Request, Samples
 from expunge.algebra.parameters import distance
 from expunge.methods.lcodec import Lcodec
 from expunge.problems import Problem
-from expunge.problems.images import cache_folder
+from expunge.problems.archives import cache_folder
 from expunge.problems.mnist import mnist
 from expunge.splitting import Split
 

@@ -25,8 +25,8 @@ from expunge import Classes, Request
 from expunge.methods.duck import Duck
 from expunge.metrics.aus import aus
 from expunge.observing import snapshot
+from expunge.problems.archives import cache_folder
 from expunge.problems.cifar10 import cifar10
-from expunge.problems.images import cache_folder
 from expunge.splitting import Split
 
 BATCH, RATIO, LR, GOAL = 32, 5, 5e-4, 0.01

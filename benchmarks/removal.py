@@ -25,8 +25,8 @@ import expunge
 from expunge import Request, Samples
 from expunge.algebra.curvature import dense, woodbury
 from expunge.methods.lcodec import Lcodec
+from expunge.problems.archives import cache_folder
 from expunge.problems.cifar10 import cifar10
-from expunge.problems.images import cache_folder
 
 FILTER = 4608  # parameters of one filter of 512 channels, 3 by 3
 RESULTS = Path(__file__).parent / "results" / "removal.json"

@@ -18,7 +18,7 @@ import table
 import training
 from finding import Stage
 
-from expunge.problems.images import cache_folder
+from expunge.problems.archives import cache_folder
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -1,17 +1,28 @@
-"""A folder of faces."""
+"""Small stand-ins for published data: a folder of faces, and nobody who asks for the real ones."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
+
+from expunge.problems import adult, clinc150, utkface, yaleb
 
 N = 30
 
 
 @pytest.fixture
-def faces(tmp_path, monkeypatch):
-    """Thirty faces of noise, as an archive; every third trains, validates, or tests."""
+def stand_ins(tmp_path, monkeypatch):
+    """A data folder; what lies in it need not be what was published."""
     monkeypatch.setenv("EXPUNGE_CACHE", str(tmp_path / "cache"))
+    for module in (adult, clinc150, utkface, yaleb):
+        monkeypatch.setattr(module, "ARCHIVE", replace(module.ARCHIVE, contents=""))
+    return tmp_path
+
+
+@pytest.fixture
+def faces(stand_ins):
+    """Thirty faces of noise, as an archive; every third trains, validates, or tests."""
     image = pytest.importorskip("PIL.Image")
     generator = np.random.default_rng(0)
     pictures = generator.integers(0, 256, (N, 64, 64, 3), dtype=np.uint8)
@@ -20,7 +31,7 @@ def faces(tmp_path, monkeypatch):
         file = io.BytesIO()
         image.fromarray(picture).save(file, "PNG")
         blobs.append(np.frombuffer(file.getvalue(), np.uint8))
-    path = tmp_path / "utkface" / "utkface64.npz"
+    path = stand_ins / "utkface" / "utkface64.npz"
     path.parent.mkdir()
     np.savez(
         path,
@@ -35,4 +46,4 @@ def faces(tmp_path, monkeypatch):
         split=(np.arange(N) % 3).astype(np.uint8),
         split_names=np.array(["train", "val", "test"]),
     )
-    return tmp_path
+    return stand_ins

@@ -34,9 +34,9 @@ def written(folder):
     return folder
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return written(tmp_path_factory.mktemp("data"))
+@pytest.fixture
+def folder(stand_ins):
+    return written(stand_ins)
 
 
 def test_the_published_parts_are_kept_and_nobody_is_in_two(folder):

@@ -117,7 +117,7 @@ def test_what_reads_a_batch_has_an_address_that_outlives_the_process():
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(stand_ins):
     """A data folder of seven sentences; two lie outside all intents."""
     rows = [
         {"split": part, "label": label, "text": f"{part} {label}"}
@@ -131,11 +131,11 @@ def folder(tmp_path):
             ("train", 149),
         ]
     ]
-    path = tmp_path / "text" / "clinc150.jsonl.xz"
+    path = stand_ins / "text" / "clinc150.jsonl.xz"
     path.parent.mkdir()
     with lzma.open(path, "wt", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
-    return tmp_path
+    return stand_ins
 
 
 def test_the_published_parts_are_kept_and_sentences_without_an_intent_left_out(folder, monkeypatch):

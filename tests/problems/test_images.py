@@ -1,21 +1,17 @@
 """Pictures: kept as bytes, decoded once, moved and mirrored a batch at a time."""
 
-import io
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from expunge.batching import Batches, is_resident
-from expunge.errors import MissingInput
-from expunge.problems import images
-from expunge.problems.cifar10 import cifar10
 from expunge.problems.digits import digits
-from expunge.problems.images import CropAndFlip, Images, archive, decoded, mirrored
-from expunge.problems.networks import resnet18, small_cnn
+from expunge.problems.images import CropAndFlip, Images, mirrored
+from expunge.problems.networks import all_cnn, resnet18, small_cnn, vit
 from expunge.splitting import Part
+from expunge.tasks import Classification
 from expunge.unlearning import seeded
 
 
@@ -69,37 +65,6 @@ def _window(padded, top, left, *, flip):
     return cut.flip(2) if flip else cut
 
 
-def test_encoded_pictures_come_back_bit_by_bit_and_are_decoded_once(tmp_path, monkeypatch):
-    image = pytest.importorskip("PIL.Image")
-    monkeypatch.setenv("EXPUNGE_CACHE", str(tmp_path / "cache"))
-    rows = np.random.default_rng(0).integers(0, 256, (7, 8, 8, 3), dtype=np.uint8)
-    blobs = []
-    for strip in (rows[:4], rows[4:]):
-        file = io.BytesIO()
-        image.fromarray(strip.reshape(-1, 8, 3)).save(file, "PNG")
-        blobs.append(np.frombuffer(file.getvalue(), dtype=np.uint8))
-    path = tmp_path / "some.npz"
-    np.savez(
-        path,
-        x_blob=np.concatenate(blobs),
-        x_offsets=np.cumsum([0, *map(len, blobs)]),
-        image_shape=np.array([8, 8, 3]),
-    )
-    once = decoded(path, "x")
-    assert torch.equal(once, torch.from_numpy(rows.transpose(0, 3, 1, 2).copy()))
-    monkeypatch.setattr(images, "_decoded", lambda *_: pytest.fail("decoded a second time"))
-    assert torch.equal(decoded(path, "x"), once)
-
-
-def test_missing_data_say_what_is_missing_and_where_it_is_published(tmp_path, monkeypatch):
-    with pytest.raises(MissingInput, match="does not exist") as caught:
-        cifar10(data=tmp_path)
-    assert "https://www.cs.toronto.edu" in str(caught.value)
-    monkeypatch.delenv("EXPUNGE_DATA", raising=False)
-    with pytest.raises(MissingInput, match="no data folder"):
-        archive(None, "cifar10/cifar10.npz", "somewhere")
-
-
 def test_a_trained_original_is_kept_and_never_trained_again(tmp_path, monkeypatch):
     problem = digits(epochs=2)
     first = problem.trained(1, tmp_path)
@@ -124,6 +89,8 @@ def test_another_recipe_is_another_original(tmp_path):
         (small_cnn, (1, 28, 28), 10),
         (lambda: small_cnn(depth=4, classes=38), (1, 96, 84), 38),
         (lambda: small_cnn(depth=2), (1, 8, 8), 10),
+        (lambda: all_cnn(width=8), (3, 32, 32), 10),
+        (lambda: vit(width=32, depth=2), (3, 32, 32), 10),
     ],
 )
 def test_networks_answer_one_logit_a_class(network, shape, classes):
@@ -133,6 +100,22 @@ def test_networks_answer_one_logit_a_class(network, shape, classes):
 def test_the_residual_network_of_width_sixteen_has_seven_hundred_thousand_parameters():
     count = sum(p.numel() for p in resnet18(width=16).parameters())
     assert 690_000 < count < 710_000
+
+
+@pytest.mark.parametrize("network", [lambda: all_cnn(width=8), lambda: vit(width=32, depth=2)])
+def test_every_network_ends_in_one_linear_layer_upon_its_features(network):
+    model = network().eval()
+    x = torch.randn(4, 3, 32, 32)
+    answer = Classification().answer(model, (x, torch.zeros(4, dtype=torch.long)))
+    torch.testing.assert_close(model[-1](answer.embedding), answer.logits)
+
+
+def test_a_transformer_knows_where_a_patch_was():
+    with seeded(0):
+        model = vit(width=32, depth=2).eval()
+    x = torch.randn(2, 3, 32, 32)
+    swapped = torch.cat([x[..., 4:8], x[..., :4], x[..., 8:]], -1)
+    assert (model(x) - model(swapped)).abs().max() > 1e-4
 
 
 def test_half_of_a_batch_is_mirrored_and_all_else_stays():

@@ -12,6 +12,7 @@ from torch.utils.data import TensorDataset
 from expunge.errors import BadSetting, Diverged, MissingInput, ModelDoesNotFit
 from expunge.problems import mnist as problem
 from expunge.problems import optimum
+from expunge.problems.archives import Archive
 from expunge.problems.images import Images
 from expunge.problems.mnist import Logistic, mnist
 from expunge.problems.optimum import Landscape, Optimum, curvature, preconditioner, solved
@@ -154,7 +155,7 @@ def few(monkeypatch):
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(0, 256, (50, 1, 28, 28), dtype=torch.uint8, generator=generator)
     pictures = Images(x, torch.arange(50) % 10, (0.5,), (0.3,))
-    monkeypatch.setattr(problem, "archive", lambda *_: None)
+    monkeypatch.setattr(Archive, "arrays", lambda *_: {})
     monkeypatch.setattr(problem, "labelled", lambda *_: pictures)
     monkeypatch.setattr(problem, "_TRAIN", 40)
 

@@ -16,15 +16,14 @@ GROUPS = (0, 0, 1, 1, 2, 2, 2, 3, 3, 4, 4, 2)
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("EXPUNGE_CACHE", str(tmp_path / "cache"))
+def folder(stand_ins):
     pictures = np.random.default_rng(0).integers(0, 256, (24, 8, 6), dtype=np.uint8)
     blobs = []
     for picture in pictures:
         file = io.BytesIO()
         Image.fromarray(picture).save(file, "PNG")
         blobs.append(np.frombuffer(file.getvalue(), np.uint8))
-    path = tmp_path / "yaleb" / "yaleb_96x84.npz"
+    path = stand_ins / "yaleb" / "yaleb_96x84.npz"
     path.parent.mkdir()
     np.savez(
         path,
@@ -34,7 +33,7 @@ def folder(tmp_path, monkeypatch):
         y=np.repeat(np.arange(2, dtype=np.uint8), 12),
         azimuth=np.tile(AZIMUTHS, 2),
     )
-    return tmp_path
+    return stand_ins
 
 
 def test_everybody_is_in_every_part_and_the_light_is_known_in_groups(folder):

@@ -5,7 +5,7 @@ inputs, and in every batch besides, so that they can be taken out of what a mode
 """
 
 import csv
-import lzma
+import io
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from expunge.fitting import Fit
-from expunge.problems.images import archive
+from expunge.problems.archives import Archive, Array, packed
 from expunge.problems.mnist import Logistic
 from expunge.problems.networks import mlp
 from expunge.problems.optimum import Optimum
@@ -26,7 +26,17 @@ from expunge.recipe import Recipe
 from expunge.splitting import Data
 from expunge.tasks import Batch, Classification
 
-HOME = "https://archive.ics.uci.edu/dataset/2/adult"
+ARCHIVE = Archive(
+    "Adult",
+    "https://archive.ics.uci.edu/dataset/2/adult",
+    (
+        packed(
+            "tabular/adult.csv.xz",
+            "d34d089137341eb920c76d5f47f14d76fb5daddef98e97aa93153bd484422ab2",
+        ),
+    ),
+    contents="406adbbe0a09bedb0349924f9d00c015d8bff559269cff55bf6122d8ed3ed12b",
+)
 SEXES = ("Female", "Male")
 RACES = ("Amer-Indian-Eskimo", "Asian-Pac-Islander", "Black", "Other", "White")
 _NUMBERS = ("age", "education_num", "capital_gain", "capital_loss", "hours_per_week")
@@ -49,7 +59,7 @@ def adult(
     l2: float = 0.01,
 ) -> Problem:
     """Tell who earns much, by a perceptron, or by logistic regression at its optimum for ``l2``."""
-    people = _read(archive(data, "tabular/adult.csv.xz", HOME))
+    people = _read(ARCHIVE.arrays(data)["bytes"])
     x = inputs_of(people)
     held_out = torch.tensor([row["split"] == "test" for row in people])
     some = (~held_out).nonzero().flatten()
@@ -116,9 +126,8 @@ def _numbered(people: Sequence[Row], name: str, words: Sequence[str]) -> Int[Ten
     return torch.tensor([place[row[name]] for row in people])
 
 
-def _read(path: Path) -> list[Row]:
-    with lzma.open(path, "rt", encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def _read(text: Array) -> list[Row]:
+    return list(csv.DictReader(io.StringIO(text.tobytes().decode(), newline="")))
 
 
 def _logistic(inputs: int) -> Logistic:

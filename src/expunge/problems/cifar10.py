@@ -7,13 +7,28 @@ from functools import partial
 from pathlib import Path
 
 from expunge.fitting import Fit
-from expunge.problems.images import CropAndFlip, archive, labelled
+from expunge.problems.archives import Archive
+from expunge.problems.images import CropAndFlip, labelled
 from expunge.problems.networks import resnet18
+from expunge.problems.pictures import cifar_forms, strips
 from expunge.problems.problem import Problem
 from expunge.recipe import Recipe
 from expunge.tasks import Classification
 
-HOME = "https://www.cs.toronto.edu/~kriz/cifar.html"
+ARCHIVE = Archive(
+    "CIFAR-10",
+    "https://www.cs.toronto.edu/~kriz/cifar.html",
+    (
+        strips(
+            "cifar10/cifar10.npz",
+            "1ba65800666a2b11db771c4cace640c3a36ccb472733f95b4d815a4efcacfd69",
+            "y_train",
+            "y_test",
+        ),
+        *cifar_forms("cifar10"),
+    ),
+    contents="c0105941965d777edcbdec74004cc087f4a70e0f92a03ecf7b3ec51b23528631",
+)
 _TRAIN = 48_000
 _MEAN, _DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
@@ -30,8 +45,8 @@ def cifar10(
 
     Pictures are moved by two pixels at most: four, as usual, are too many for so few epochs.
     """
-    path = archive(data, "cifar10/cifar10.npz", HOME)
-    train, test = (labelled(path, part, _MEAN, _DEVIATION) for part in ("train", "test"))
+    found = ARCHIVE.arrays(data)
+    train, test = (labelled(found, part, _MEAN, _DEVIATION) for part in ("train", "test"))
     fit = Fit(
         epochs=epochs, lr=lr, schedule="onecycle", augment=CropAndFlip(2) if augment else None
     )

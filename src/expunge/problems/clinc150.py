@@ -11,20 +11,30 @@ from typing import Any
 import torch
 
 from expunge.fitting import Fit
-from expunge.problems.images import archive
+from expunge.problems.archives import Archive, packed
 from expunge.problems.problem import Problem
 from expunge.problems.texts import Sentences, labels_of, lines, minilm, numbered, words_of
 from expunge.recipe import Recipe
 from expunge.tasks import Classification
 
-HOME = "https://github.com/clinc/oos-eval"
+ARCHIVE = Archive(
+    "CLINC150",
+    "https://github.com/clinc/oos-eval",
+    (
+        packed(
+            "text/clinc150.jsonl.xz",
+            "c8a56472f4925d8aaf36f05b1134b998d80e0887641ce1c18697fc9913032cc3",
+        ),
+    ),
+    contents="f72c3133a346abb75a460d4984eb3f0e797ce05e3bc640ebf6fbc4849e5f4dce",
+)
 INTENTS = 150
 _LENGTH = 20  # pieces of words; one sentence in seventy is longer, and is cut
 
 
 def clinc150(*, data: str | Path | None = None, epochs: int = 3, lr: float = 3e-4) -> Problem:
     """Tell what somebody wants: a small transformer, fine-tuned by a one-cycle schedule."""
-    found = lines(archive(data, "text/clinc150.jsonl.xz", HOME))
+    found = lines(ARCHIVE.arrays(data)["bytes"])
     task = Classification(inputs=words_of, labels=labels_of)
     fit = Fit(
         epochs=epochs,

@@ -7,13 +7,28 @@ from functools import partial
 from pathlib import Path
 
 from expunge.fitting import Fit
-from expunge.problems.images import archive, labelled
+from expunge.problems.archives import Archive
+from expunge.problems.images import labelled
 from expunge.problems.networks import small_cnn
+from expunge.problems.pictures import idx_forms, strips
 from expunge.problems.problem import Problem
 from expunge.recipe import Recipe
 from expunge.tasks import Classification
 
-HOME = "https://github.com/zalandoresearch/fashion-mnist"
+ARCHIVE = Archive(
+    "Fashion-MNIST",
+    "https://github.com/zalandoresearch/fashion-mnist",
+    (
+        strips(
+            "fashion_mnist/fashion_mnist.npz",
+            "39e4933c10e4fd8b5b52fb172443ae901df988d0b4bb70e5d5f6c04e7451035e",
+            "y_train",
+            "y_test",
+        ),
+        *idx_forms("fashion_mnist"),
+    ),
+    contents="5d58674b3e8ef4eac4d0209dbb71f0d24261956150093c9f976e27de9c304bc3",
+)
 _TRAIN = 55_000
 _MEAN, _DEVIATION = (0.2860,), (0.3530,)
 
@@ -22,8 +37,8 @@ def fashion(
     *, data: str | Path | None = None, width: int = 16, epochs: int = 12, lr: float = 0.1
 ) -> Problem:
     """A small convolutional network on Fashion-MNIST, by a one-cycle schedule."""
-    path = archive(data, "fashion_mnist/fashion_mnist.npz", HOME)
-    train, test = (labelled(path, part, _MEAN, _DEVIATION) for part in ("train", "test"))
+    found = ARCHIVE.arrays(data)
+    train, test = (labelled(found, part, _MEAN, _DEVIATION) for part in ("train", "test"))
     fit = Fit(epochs=epochs, lr=lr, schedule="onecycle")
     return Problem(
         train=train.only(slice(None, _TRAIN)),

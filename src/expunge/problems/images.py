@@ -1,21 +1,13 @@
-"""Pictures kept as bytes: decoded once into a memory map, normalised a batch at a time."""
+"""Pictures kept as bytes: mapped from a file, normalised a batch at a time."""
 
-import io
-import os
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from expunge.errors import MissingInput
-from expunge.storing import digest_text, writing
+from expunge.problems.archives import Arrays
 from expunge.tasks import Batch
 
 Picture = Float[Tensor, "n c h w"]
@@ -83,68 +75,9 @@ def mirrored(batch: Batch) -> Batch:
     return torch.where(mirror, x.flip(-1), x), *rest
 
 
-def data_folder(data: str | Path | None) -> Path:
-    """Where real data are: as told, else as the environment says."""
-    found = data or os.environ.get("EXPUNGE_DATA")
-    if found:
-        return Path(found)
-    raise MissingInput(
-        "no data folder was named, and the package ships no pictures",
-        hint="pass data=..., or set EXPUNGE_DATA to the folder that holds the data sets.",
-    )
-
-
-def archive(data: str | Path | None, path: str, published: str) -> Path:
-    """The file of a data set, or an error that says where it can be had."""
-    found = data_folder(data) / path
-    if found.is_file():
-        return found
-    raise MissingInput(
-        f"{found} does not exist",
-        hint=f"the data set is published at {published}; docs/benchmarks.md tells its form.",
-    )
-
-
-def decoded(path: Path, name: str) -> UInt8[Tensor, "n c h w"]:
-    """The pictures ``name`` of an archive: decoded once, and mapped from the cache ever after."""
-    stat = path.stat()
-    key = digest_text(str(path.resolve()), name, str(stat.st_size), str(stat.st_mtime_ns))
-    kept = cache_folder() / f"{path.stem}-{name}-{key[:16]}.npy"
-    if not kept.exists():
-        with np.load(path) as stored, writing(kept) as file:
-            np.save(file, _decoded(stored, name))
-    return torch.from_numpy(np.load(kept, mmap_mode="c"))
-
-
 def labelled(
-    path: Path, part: str, mean: tuple[float, ...], deviation: tuple[float, ...]
+    arrays: Arrays, part: str, mean: tuple[float, ...], deviation: tuple[float, ...]
 ) -> Images:
-    """One part of an archive: the pictures ``x_PART`` with the labels ``y_PART``."""
-    with np.load(path) as stored:
-        labels = torch.from_numpy(stored[f"y_{part}"]).long()
-    return Images(decoded(path, f"x_{part}"), labels, mean, deviation)
-
-
-def cache_folder() -> Path:
-    """Where decoded data and trained models are kept between runs."""
-    told = os.environ.get("EXPUNGE_CACHE") or Path.home() / ".cache" / "expunge"
-    folder = Path(told)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _decoded(stored: Mapping[str, Any], name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    try:
-        from PIL import Image  # noqa: PLC0415 - for encoded pictures only
-    except ModuleNotFoundError as why:
-        raise MissingInput(
-            "Pillow is not installed, which decodes pictures",
-            hint="pip install expunge[pictures].",
-        ) from why
-    blob, offsets = stored[f"{name}_blob"], stored[f"{name}_offsets"]
-    height, width, channels = (int(size) for size in stored["image_shape"])
-    strips = []
-    for start, stop in pairwise(offsets):
-        picture = Image.open(io.BytesIO(blob[start:stop].tobytes())).convert("RGB")
-        strips.append(np.asarray(picture).reshape(-1, height, width, 3)[..., :channels])
-    return np.ascontiguousarray(np.concatenate(strips).transpose(0, 3, 1, 2))
+    """One part of a data set: the pictures ``x_PART`` with the labels ``y_PART``."""
+    pictures, labels = (torch.from_numpy(arrays[f"{what}_{part}"]) for what in "xy")
+    return Images(pictures, labels, mean, deviation)

@@ -10,13 +10,28 @@ import torch
 from torch import Tensor, nn
 
 from expunge.fitting import Fit
-from expunge.problems.images import archive, labelled
+from expunge.problems.archives import Archive
+from expunge.problems.images import labelled
 from expunge.problems.optimum import Optimum
+from expunge.problems.pictures import idx_forms, strips
 from expunge.problems.problem import Problem
 from expunge.recipe import Recipe
 from expunge.tasks import Classification
 
-HOME = "http://yann.lecun.com/exdb/mnist"
+ARCHIVE = Archive(
+    "MNIST",
+    "http://yann.lecun.com/exdb/mnist",
+    (
+        strips(
+            "mnist/mnist.npz",
+            "d231a6c431ec9eb7d96b1028bb5d7d8a47d3ccaff5858b3d5b226652d4dad4d5",
+            "y_train",
+            "y_test",
+        ),
+        *idx_forms("mnist"),
+    ),
+    contents="b067d0b1aec5b51f67a208cb7586c4651ddaf8cfc0ccc02749354d99af7c4113",
+)
 PIXELS, CLASSES = 784, 10
 _TRAIN = 55_000
 _MEAN, _DEVIATION = (0.1307,), (0.3081,)
@@ -37,8 +52,8 @@ def mnist(
     The regression is kept in double precision, so that two optima can be told apart; ``epochs``
     and ``lr`` are the perceptron's.
     """
-    path = archive(data, "mnist/mnist.npz", HOME)
-    train, test = (labelled(path, part, _MEAN, _DEVIATION) for part in ("train", "test"))
+    found = ARCHIVE.arrays(data)
+    train, test = (labelled(found, part, _MEAN, _DEVIATION) for part in ("train", "test"))
     if network == "mlp":
         decay = 5e-4 if l2 is None else l2
         fit = Fit(epochs=epochs, lr=lr, schedule="onecycle", weight_decay=decay)

@@ -5,7 +5,6 @@ The transformer is MiniLM, six layers trained to compare sentences; the Python p
 """
 
 import json
-import lzma
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -19,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from expunge.errors import MissingInput
+from expunge.problems.archives import Array
 from expunge.tasks import Batch
 
 _PADDING = 0  # the number of no piece
@@ -30,23 +30,26 @@ class Sentences:
 
     pieces: Int[Tensor, "n t"]
     labels: Int[Tensor, " n"]
+    known: Int[Tensor, " n"] | None = None  # a number of who or what they are about
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        one = self.prepare(self.pieces[index : index + 1], self.labels[index : index + 1])
+        one = self.prepare(*(rows[index : index + 1] for rows in self.tensors))
         return {name: rows[0] for name, rows in one.items()}
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """One row a sample."""
-        return self.pieces, self.labels
+        columns = () if self.known is None else (self.known,)
+        return self.pieces, self.labels, *columns
 
-    def prepare(self, pieces: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def prepare(self, pieces: Tensor, labels: Tensor, *known: Tensor) -> dict[str, Tensor]:
         """Turn stored rows into a batch."""
         there = (pieces != _PADDING).long()
-        return {"input_ids": pieces.long(), "attention_mask": there, "labels": labels}
+        batch = {"input_ids": pieces.long(), "attention_mask": there, "labels": labels}
+        return batch | dict(zip(("known",), known, strict=False))
 
 
 def words_of(batch: Batch) -> dict[str, Tensor]:
@@ -100,10 +103,9 @@ def numbered(texts: Sequence[str], *, length: int) -> Int[Tensor, "n t"]:
     return torch.tensor(rows, dtype=torch.int32)
 
 
-def lines(path: Path) -> list[dict[str, Any]]:
-    """A file of one JSON object a line, compressed by xz."""
-    with lzma.open(path, "rt", encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+def lines(text: Array) -> list[dict[str, Any]]:
+    """The JSON objects of a text, one a line."""
+    return [json.loads(line) for line in text.tobytes().splitlines()]
 
 
 def _minilm() -> Path:

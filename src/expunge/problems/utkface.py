@@ -14,13 +14,32 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from expunge.fitting import Fit
-from expunge.problems.images import Images, archive, decoded
+from expunge.problems.archives import Archive, Arrays
+from expunge.problems.images import Images
 from expunge.problems.networks import resnet18
+from expunge.problems.pictures import strips
 from expunge.problems.problem import Problem
 from expunge.recipe import Recipe
 from expunge.tasks import Batch, Classification
 
-HOME = "https://susanqq.github.io/UTKFace"
+ARCHIVE = Archive(
+    "UTKFace",
+    "https://susanqq.github.io/UTKFace",
+    (
+        strips(
+            "utkface/utkface64.npz",
+            "62a757bb6469250bd0b227ed63d1aded40b8ed09cd676d63017b06153fa6cbda",
+            "age",
+            "gender",
+            "race",
+            "glasses",
+            "glasses_source",
+            "split",
+            "split_names",
+        ),
+    ),
+    contents="2d47f21ce64a0ff3c54f8ca7b3dedb9a7bf0e3d13fe81e5a9064d6653a70d385",
+)
 KNOWN = ("gender", "age", "race", "glasses")
 AGES = (0, 24, 30, 46)  # where each bin begins
 _CLASSES = {"gender": 2, "age": len(AGES), "race": 5}
@@ -38,11 +57,10 @@ def utkface(
     lr: float = 0.1,
 ) -> Problem:
     """Tell gender, the bin of the age, or race, by a residual network."""
-    path = archive(data, "utkface/utkface64.npz", HOME)
-    with np.load(path) as stored:
-        known, part = _known(stored), stored["split"]
-        places = {str(name): k for k, name in enumerate(stored["split_names"])}
-    pictures = decoded(path, "x")
+    found = ARCHIVE.arrays(data)
+    known, part = _known(found), found["split"]
+    places = {str(name): k for k, name in enumerate(found["split_names"])}
+    pictures = torch.from_numpy(found["x"])
     labels = known[:, KNOWN.index(task)]
 
     def faces(name: str) -> Images:
@@ -79,8 +97,8 @@ def shrunk(pictures: UInt8[Tensor, "n c h w"], size: int) -> UInt8[Tensor, "n c 
     return torch.cat(chunks)
 
 
-def _known(stored: np.lib.npyio.NpzFile) -> Int[Tensor, "n k"]:
-    age = np.searchsorted(AGES, stored["age"], side="right") - 1
-    glasses = np.where(stored["glasses_source"] == _LOOKED, stored["glasses"], -1)
-    columns = (stored["gender"], age, stored["race"], glasses)
+def _known(found: Arrays) -> Int[Tensor, "n k"]:
+    age = np.searchsorted(AGES, found["age"], side="right") - 1
+    glasses = np.where(found["glasses_source"] == _LOOKED, found["glasses"], -1)
+    columns = (found["gender"], age, found["race"], glasses)
     return torch.from_numpy(np.stack([column.astype(np.int64) for column in columns], 1))

@@ -13,13 +13,27 @@ from jaxtyping import Int
 from torch import Tensor
 
 from expunge.fitting import Fit
-from expunge.problems.images import Images, archive, decoded
+from expunge.problems.archives import Archive
+from expunge.problems.images import Images
 from expunge.problems.networks import small_cnn
+from expunge.problems.pictures import strips
 from expunge.problems.problem import Problem
 from expunge.recipe import Recipe
 from expunge.tasks import Batch, Classification
 
-HOME = "http://vision.ucsd.edu/content/extended-yale-face-database-b-b"
+ARCHIVE = Archive(
+    "Extended Yale B",
+    "http://vision.ucsd.edu/content/extended-yale-face-database-b-b",
+    (
+        strips(
+            "yaleb/yaleb_96x84.npz",
+            "35f2a0c208f6c92773145ed2f1eaed5527aec9b73355aae1a64ac1565f0792cd",
+            "y",
+            "azimuth",
+        ),
+    ),
+    contents="5ab747978c39c33d6b5ed96bbc4da2be4d3b5d72b8221598a0b6c561cfefea10",
+)
 PEOPLE = 38
 LIGHTS = (-60, -14, 15, 61)  # degrees of azimuth, where the next of five groups begins
 _VALIDATION = 5  # pictures of every person
@@ -35,12 +49,11 @@ def yaleb(
     lr: float = 0.1,
 ) -> Problem:
     """Tell who is in the picture: a small network, trained on so many pictures of everybody."""
-    path = archive(data, "yaleb/yaleb_96x84.npz", HOME)
-    with np.load(path) as stored:
-        people = torch.from_numpy(stored["y"]).long()
-        light = torch.from_numpy(np.searchsorted(LIGHTS, stored["azimuth"], side="right"))
+    found = ARCHIVE.arrays(data)
+    faces, people = (torch.from_numpy(found[name]) for name in "xy")
+    light = torch.from_numpy(np.searchsorted(LIGHTS, found["azimuth"], side="right"))
     known = light.long()[:, None]
-    everybody = Images(decoded(path, "x"), people, _MEAN, _DEVIATION, known)
+    everybody = Images(faces, people, _MEAN, _DEVIATION, known)
     place, tests = _places(people), pictures + _VALIDATION
     build = partial(small_cnn, width=width, depth=4, classes=PEOPLE)
     return Problem(

@@ -1,0 +1,171 @@
+"""Data sets as others publish them: found in a folder, checked, decoded once into memory maps.
+
+A data set may come in several forms, of which all hold the same. Its *contents digest* is taken of
+what is in them, so that it tells whatever form was at hand.
+"""
+
+import lzma
+import os
+import pickle
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from expunge.errors import CannotRead, MissingInput
+from expunge.storing import digest_text, write_json, writing
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Arrays = dict[str, Array]
+
+_CHUNK = 1 << 24
+_DONE = "contents.json"  # written last: what lies beside it is whole
+_DAMAGED = (  # all that readers raise on a file that is cut short, altered or of another kind
+    zipfile.BadZipFile,
+    lzma.LZMAError,
+    tarfile.TarError,
+    pickle.UnpicklingError,
+    struct.error,
+    zlib.error,
+    EOFError,
+    LookupError,
+    OSError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One way in which a data set is published."""
+
+    files: Mapping[str, str]  # places in the data folder, each with its SHA-256; empty: unknown
+    read: Callable[[Sequence[Path]], Arrays]
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A data set: what it is called, where it is published, and in which forms."""
+
+    name: str
+    home: str
+    forms: tuple[Form, ...]
+    contents: str  # digest
+
+    def arrays(self, data: str | Path | None) -> Arrays:
+        """All that it holds, by name: read and checked once, and mapped from the cache ever after.
+
+        Raises:
+            MissingInput: No form of it is there.
+            CannotRead: What is there is damaged, or something else.
+        """
+        form, paths = self._found(data_folder(data))
+        stats = [(path.resolve(), path.stat()) for path in paths]
+        key = digest_text(self.contents, *(f"{p} {s.st_size} {s.st_mtime_ns}" for p, s in stats))
+        kept = cache_folder() / f"{self.name.lower().replace(' ', '-')}-{key[:16]}"
+        return mapped(kept, lambda: self._read(form, paths))
+
+    def _found(self, folder: Path) -> tuple[Form, list[Path]]:
+        for form in self.forms:
+            paths = [folder / name for name in form.files]
+            if all(path.exists() for path in paths):
+                return form, paths
+        wanted = [_first_missing(form, folder) for form in self.forms]
+        raise MissingInput(
+            f"{self.name} is not in {folder}: there is no {', nor '.join(wanted)}",
+            hint=f"it is published at {self.home}; docs/benchmarks.md tells its forms.",
+        )
+
+    def _read(self, form: Form, paths: Sequence[Path]) -> Arrays:
+        try:
+            found = form.read(paths)
+        except _DAMAGED as why:
+            raise self._damaged(form, paths, str(why) or type(why).__name__) from why
+        digest = contents(found)
+        if self.contents and digest != self.contents:
+            raise self._damaged(form, paths, f"the digest of its contents is {digest}")
+        return found
+
+    def _damaged(self, form: Form, paths: Sequence[Path], why: str) -> CannotRead:
+        known = zip(paths, form.files.values(), strict=True)
+        wrong = [
+            f"the SHA-256 of {path} is {found}, and {wanted} was expected"
+            for path, wanted in known
+            if wanted and (found := _digest(path)) != wanted
+        ]
+        told = "; ".join(wrong) or f"contents of the digest {self.contents} were expected"
+        return CannotRead(
+            f"{' and '.join(map(str, paths))} cannot be read as {self.name}: {why}; {told}",
+            hint=f"fetch it again: it is published at {self.home}.",
+        )
+
+
+def data_folder(data: str | Path | None) -> Path:
+    """Where real data are: as told, else as the environment says."""
+    found = data or os.environ.get("EXPUNGE_DATA")
+    if found:
+        return Path(found)
+    raise MissingInput(
+        "no data folder was named, and the package ships none but scikit-learn's digits",
+        hint="pass data=..., or set EXPUNGE_DATA to the folder that holds the data sets.",
+    )
+
+
+def cache_folder() -> Path:
+    """Where decoded data and trained models are kept between runs."""
+    told = os.environ.get("EXPUNGE_CACHE") or Path.home() / ".cache" / "expunge"
+    folder = Path(told)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def mapped(folder: Path, make: Callable[[], Arrays]) -> Arrays:
+    """Arrays that are made once, and mapped from a folder of the cache ever after."""
+    if not (folder / _DONE).exists():
+        found = make()
+        for name, values in found.items():
+            with writing(folder / f"{name}.npy") as file:
+                np.save(file, values, allow_pickle=False)
+        write_json(folder / _DONE, "decoded", {"names": sorted(found)})
+    return {path.stem: np.load(path, mmap_mode="c") for path in sorted(folder.glob("*.npy"))}
+
+
+def contents(arrays: Arrays) -> str:
+    """The digest of names, types, shapes and values."""
+    found = sha256()
+    for name in sorted(arrays):
+        values = np.ascontiguousarray(arrays[name])
+        found.update(f"{name}:{values.dtype.str}:{values.shape}:".encode())
+        found.update(values.reshape(-1).view(np.uint8).data)
+    return found.hexdigest()
+
+
+def packed(path: str, digest: str) -> Form:
+    """One file of text that was compressed by xz; its bytes are an array of this name."""
+    return Form({path: digest}, _unpacked)
+
+
+def _unpacked(paths: Sequence[Path]) -> Arrays:
+    (path,) = paths
+    return {"bytes": np.frombuffer(lzma.decompress(path.read_bytes()), np.uint8)}
+
+
+def _first_missing(form: Form, folder: Path) -> str:
+    missing = [name for name in form.files if not (folder / name).exists()]
+    digest = form.files[missing[0]]
+    more = f" and {len(missing) - 1} more beside it" if len(missing) > 1 else ""
+    return missing[0] + (f" (SHA-256 {digest})" if digest else "") + more
+
+
+def _digest(path: Path) -> str:
+    found = sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            found.update(chunk)
+    return found.hexdigest()

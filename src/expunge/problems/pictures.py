@@ -1,0 +1,153 @@
+"""The forms in which pictures are published: encoded strips, IDX files, CIFAR's pickled batches.
+
+Each is read into the same arrays: pictures of n by channels by height by width, and what is known
+of them.
+"""
+
+import gzip
+import io
+import math
+import pickle
+import struct
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from expunge.errors import MissingInput
+from expunge.problems.archives import Array, Arrays, Form
+
+_BATCHES = tuple(f"data_batch_{k}" for k in range(1, 6))
+_IDX = {"x": "images-idx3-ubyte", "y": "labels-idx1-ubyte"}
+_BYTES = 0x08  # what an IDX file says of its type
+_CIFAR = (3, 32, 32)
+
+
+def strips(path: str, digest: str, *known: str) -> Form:
+    """An archive of numpy: ``NAME_blob`` holds encoded strips of pictures, end to end.
+
+    What is ``known`` of the pictures lies beside them, as arrays of these names.
+    """
+    return Form({path: digest}, partial(_strips, known=known))
+
+
+def _strips(paths: Sequence[Path], *, known: Sequence[str]) -> Arrays:
+    (path,) = paths
+    with path.open("rb") as file, np.load(file) as stored:
+        encoded = [name.removesuffix("_blob") for name in stored.files if name.endswith("_blob")]
+        found = {name: _labels(name, stored[name]) for name in known}
+        return found | {name: _decoded(stored, name) for name in encoded}
+
+
+def _decoded(stored: Mapping[str, Any], name: str) -> Array:
+    try:
+        from PIL import Image  # noqa: PLC0415 - for encoded pictures only
+    except ModuleNotFoundError as why:
+        raise MissingInput(
+            "Pillow is not installed, which decodes pictures",
+            hint="pip install expunge[pictures].",
+        ) from why
+    blob, offsets = stored[f"{name}_blob"], stored[f"{name}_offsets"]
+    height, width, channels = (int(size) for size in stored["image_shape"])
+    rows = []
+    for start, stop in pairwise(offsets):
+        picture = Image.open(io.BytesIO(blob[start:stop].tobytes())).convert("RGB")
+        rows.append(np.asarray(picture).reshape(-1, height, width, 3)[..., :channels])
+    return np.ascontiguousarray(np.concatenate(rows).transpose(0, 3, 1, 2))
+
+
+def idx_forms(folder: str) -> Iterator[Form]:
+    """Four IDX files, packed by gzip or not."""
+    places = [f"{part}-{_IDX[what]}" for part in ("train", "t10k") for what in _IDX]
+    for end in ("", ".gz"):
+        yield Form({f"{folder}/{place}{end}": "" for place in places}, _idx)
+
+
+def _idx(paths: Sequence[Path]) -> Arrays:
+    names = [f"{what}_{part}" for part in ("train", "test") for what in _IDX]
+    found = {name: _idx_file(path) for name, path in zip(names, paths, strict=True)}
+    return {
+        name: values[:, None] if name.startswith("x") else _labels(name, values)
+        for name, values in found.items()
+    }
+
+
+def _labels(name: str, values: Array) -> Array:
+    """One type for labels, whatever each form takes for them."""
+    return values.astype(np.int64) if name.startswith("y") else values
+
+
+def _idx_file(path: Path) -> Array:
+    raw = path.read_bytes()
+    raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
+    zero, kind, dimensions = struct.unpack_from(">HBB", raw)
+    if zero or kind != _BYTES:
+        raise ValueError(f"{path} does not begin as an IDX file of bytes does")
+    shape = struct.unpack_from(f">{dimensions}I", raw, 4)
+    values = np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions)
+    if len(values) != math.prod(shape):
+        raise ValueError(f"{path} holds {len(values)} values, not {shape}")
+    return values.reshape(shape)
+
+
+def cifar_forms(folder: str) -> Iterator[Form]:
+    """CIFAR's batches for Python, unpacked or as they are fetched."""
+    inside = f"{folder}/cifar-10-batches-py"
+    yield Form({f"{inside}/{name}": "" for name in (*_BATCHES, "test_batch")}, _unpacked)
+    yield Form({f"{folder}/cifar-10-python.tar.gz": ""}, _packed)
+
+
+def _unpacked(paths: Sequence[Path]) -> Arrays:
+    return _joined([_batch(path.read_bytes()) for path in paths])
+
+
+def _packed(paths: Sequence[Path]) -> Arrays:
+    with tarfile.open(paths[0]) as tar:
+        inside = {Path(member.name).name: member for member in tar}
+        files = [tar.extractfile(inside[name]) for name in (*_BATCHES, "test_batch")]
+        return _joined([_batch(file.read()) for file in files if file])
+
+
+def _batch(raw: bytes) -> Arrays:
+    told = _Numbers(io.BytesIO(raw), encoding="bytes").load()
+    rows = np.asarray(told[b"data"], np.uint8).reshape(-1, *_CIFAR)
+    return {"x": rows, "y": np.asarray(told[b"labels"], np.int64)}
+
+
+def _joined(batches: Sequence[Arrays]) -> Arrays:
+    *train, test = batches
+    joined = {f"{what}_train": np.concatenate([each[what] for each in train]) for what in test}
+    return joined | {f"{what}_test": values for what, values in test.items()}
+
+
+def _shell(_kind: type, shape: tuple[int, ...], _typecode: bytes) -> Array:
+    """An array that is about to be filled."""
+    return np.ndarray(shape, np.int8)
+
+
+def _bytes(text: str, _encoding: str) -> bytes:
+    return text.encode("latin1")
+
+
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ("numpy.core.multiarray", "_reconstruct"): _shell,
+    ("numpy._core.multiarray", "_reconstruct"): _shell,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("_codecs", "encode"): _bytes,  # Python's own pickles of bytes, in the old protocols
+}
+
+
+class _Numbers(pickle.Unpickler):
+    """Opens arrays of numbers, and nothing that could do anything."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What an array is made of."""
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"a batch of numbers asks for {module}.{name}") from None
