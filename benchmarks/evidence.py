@@ -10,7 +10,7 @@ import os
 import platform
 import time
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
@@ -74,17 +74,16 @@ def plans(path: Path) -> bool:
 def read(path: Path, *, quick: bool = False) -> Plan:
     """Read all experiments; ``quick`` takes the small stand-in of each."""
     body = tomllib.loads(path.read_text(encoding="utf-8"))
-    each = tuple(
-        Experiment(
-            told["name"],
-            told["module"],
-            {**told.get("settings", {}), **(told.get("quick", {}) if quick else {})},
-            named=told.get("named", False) and not quick,
-            data=told.get("data", False),
-        )
-        for told in body["experiment"]
-    )
+    each = tuple(_experiment(told, quick=quick) for told in body["experiment"])
     return Plan(path.stem, body["title"], body["about"], body["seeds"], each)
+
+
+def _experiment(told: Mapping[str, Any], *, quick: bool) -> Experiment:
+    """One entry; a stand-in may do without data."""
+    settings = {**told.get("settings", {}), **(told.get("quick", {}) if quick else {})}
+    data = settings.pop("data", told.get("data", False))
+    named = told.get("named", False) and not quick
+    return Experiment(told["name"], told["module"], settings, named=named, data=data)
 
 
 def work(plan: Plan, stage: Stage, only: str) -> None:
@@ -129,7 +128,11 @@ def write(plan: Plan, cache: Path, results: Path, *, quick: bool) -> None:
     }
     results.mkdir(parents=True, exist_ok=True)
     (results / f"{plan.name}.json").write_text(_lines(raw))
-    (results / f"{plan.name}.md").write_text(_page(plan, found, raw))
+    sections = [(e, _section(e, found[e.name])) for e in plan.experiments]
+    for experiment, section in sections:
+        if section.picture:
+            (results / _picture(plan, experiment)).write_text(section.picture)
+    (results / f"{plan.name}.md").write_text(_page(plan, sections, found, raw))
 
 
 def _lines(raw: Mapping[str, Any]) -> str:
@@ -173,9 +176,18 @@ def _versions() -> dict[str, str]:
     return found | {"python": platform.python_version()}
 
 
-def _page(plan: Plan, found: Mapping[str, Found], raw: Mapping[str, Any]) -> str:
+def _picture(plan: Plan, experiment: Experiment) -> str:
+    """The name of its file."""
+    return f"{plan.name}-{experiment.name.lower().replace(' ', '-')}.svg"
+
+
+def _page(
+    plan: Plan,
+    sections: Sequence[tuple[Experiment, Section]],
+    found: Mapping[str, Found],
+    raw: Mapping[str, Any],
+) -> str:
     quick = "**A quick run: small stand-ins. These numbers say nothing.**\n"
-    sections = [(e, _section(e, found[e.name])) for e in plan.experiments]
     told = ", ".join(f"{name} {number}" for name, number in raw["versions"].items())
     lines = [
         f"# {plan.title}\n",
@@ -185,7 +197,10 @@ def _page(plan: Plan, found: Mapping[str, Found], raw: Mapping[str, Any]) -> str
         *_summary([(e, asked) for e, section in sections for asked in section.asked]),
     ]
     for experiment, section in sections:
-        lines += [f"## {experiment.name}\n", *section.text, *_cost(found[experiment.name])]
+        lines += [f"## {experiment.name}\n", *section.text]
+        if section.picture:
+            lines += [f"![{experiment.name}]({_picture(plan, experiment)})\n"]
+        lines += _cost(found[experiment.name])
     return "\n".join(lines)
 
 
@@ -198,10 +213,13 @@ def _section(experiment: Experiment, found: Found) -> Section:
     section: Section = import_module(experiment.module).section(told, experiment.settings)
     if len(found) == len(parts):
         return section
-    return Section((f"Only {len(found)} of {len(parts)} parts were run.\n", *section.text), ())
+    some = f"Only {len(found)} of {len(parts)} parts were run.\n"
+    return Section((some, *section.text), (), section.picture)
 
 
 def _summary(every: list[tuple[Experiment, Asked]]) -> Iterator[str]:
+    if not every:
+        return
     body = [
         [e.name, a.claim, a.found, "not run" if a.found == "not run" else _mark(a)]
         for e, a in every

@@ -35,6 +35,7 @@ class Section:
 
     text: tuple[str, ...]
     asked: tuple[Asked, ...] = ()
+    picture: str = ""  # as SVG; empty: there is none
 
 
 def interval(values: Sequence[float]) -> Interval:

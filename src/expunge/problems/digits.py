@@ -26,8 +26,12 @@ def digits(
     network: Literal["mlp", "cnn"] = "mlp",
     epochs: int | None = None,
     width: int | None = None,
+    count: int | None = None,
 ) -> Problem:
-    """A perceptron (128 wide, 40 epochs) or a small convolutional network (16 wide, 20 epochs)."""
+    """A perceptron (128 wide, 40 epochs) or a small convolutional network (16 wide, 20 epochs).
+
+    Only the first ``count`` scans train, where it is given.
+    """
     x, y = _data()
     held_out = _TRAIN + _VALIDATION
     if network == "cnn":
@@ -39,7 +43,7 @@ def digits(
     usual = 20 if network == "cnn" else 40
     recipe = Recipe(build, Fit(epochs=epochs or usual, lr=0.1, batch=50), name)
     return Problem(
-        train=TensorDataset(x[:_TRAIN], y[:_TRAIN]),
+        train=TensorDataset(x[:_TRAIN][:count], y[:_TRAIN][:count]),
         test=TensorDataset(x[held_out:], y[held_out:]),
         validation=TensorDataset(x[_TRAIN:held_out], y[_TRAIN:held_out]),
         task=Classification(),

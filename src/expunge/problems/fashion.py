@@ -5,11 +5,14 @@ The last 5,000 training pictures are the validation set; the published order is 
 
 from functools import partial
 from pathlib import Path
+from typing import Literal
+
+from torch import nn
 
 from expunge.fitting import Fit
 from expunge.problems.archives import Archive
 from expunge.problems.images import labelled
-from expunge.problems.networks import small_cnn
+from expunge.problems.networks import mlp, small_cnn
 from expunge.problems.pictures import idx_forms, strips
 from expunge.problems.problem import Problem
 from expunge.recipe import Recipe
@@ -29,21 +32,34 @@ ARCHIVE = Archive(
     ),
     contents="5d58674b3e8ef4eac4d0209dbb71f0d24261956150093c9f976e27de9c304bc3",
 )
+PIXELS, CLASSES = 784, 10
 _TRAIN = 55_000
 _MEAN, _DEVIATION = (0.2860,), (0.3530,)
 
 
 def fashion(
-    *, data: str | Path | None = None, width: int = 16, epochs: int = 12, lr: float = 0.1
+    *,
+    data: str | Path | None = None,
+    network: Literal["cnn", "mlp"] = "cnn",
+    width: int = 16,
+    epochs: int = 12,
+    lr: float = 0.1,
+    count: int | None = None,
 ) -> Problem:
-    """A small convolutional network on Fashion-MNIST, by a one-cycle schedule."""
+    """A small convolutional network or a perceptron on the first ``count`` pictures, or on all."""
     found = ARCHIVE.arrays(data)
     train, test = (labelled(found, part, _MEAN, _DEVIATION) for part in ("train", "test"))
     fit = Fit(epochs=epochs, lr=lr, schedule="onecycle")
+    build = small_cnn if network == "cnn" else perceptron
     return Problem(
-        train=train.only(slice(None, _TRAIN)),
+        train=train.only(slice(None, _TRAIN if count is None else min(count, _TRAIN))),
         test=test,
         validation=train.only(slice(_TRAIN, None)),
         task=Classification(),
-        recipe=Recipe(partial(small_cnn, width=width), fit, name=f"fashion-cnn-{width}"),
+        recipe=Recipe(partial(build, width=width), fit, name=f"fashion-{network}-{width}"),
     )
+
+
+def perceptron(*, width: int) -> nn.Module:
+    """Two hidden layers upon the pixels."""
+    return nn.Sequential(nn.Flatten(), mlp(inputs=PIXELS, width=width, classes=CLASSES))
