@@ -151,7 +151,7 @@ def _alone(told: Mapping[str, Any]) -> dict[str, Any]:
     data = None if told["data"] is None else Path(told["data"])
     name, _, size = told["part"].partition(", ")
     cell, row = _cell(settings, int(size), name)
-    problem = cell.posed(data)
+    problem = cell.posed(data, 0)
     model = trained(cell, 0, problem, cache)
     split = cell.split(problem, 0)
     stage = staging.Stage(

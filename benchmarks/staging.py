@@ -52,7 +52,7 @@ class Stage:
 
 def staged(cell: Cell, seed: int, data: Path | None, cache: Path) -> Stage:
     """Train what is not in the cache, and ask the references once."""
-    problem = cell.posed(data)
+    problem = cell.posed(data, seed)
     original = channels_last(trained(cell, seed, problem, cache))
     parts = cell.split(problem, seed)
     retained = parts.retain.indices

@@ -8,12 +8,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import hardness
 import torch
 
 import expunge
 from expunge import Attribute, Classes, Request, Samples
 from expunge.batching import Batches
 from expunge.problems import Problem
+from expunge.problems.archives import cache_folder
 from expunge.splitting import Part, Split
 
 
@@ -41,9 +43,12 @@ class Cell:
     record: Mapping[str, Any] = field(default_factory=dict)  # of the original's run; empty: nothing
     look: Mapping[str, Any] = field(default_factory=dict)  # how closely is looked
 
-    def posed(self, data: Path | None) -> Problem:
-        """The problem, with its data read."""
-        return _posed(self.problem, tuple(self.settings.items()), data)
+    def posed(self, data: Path | None, seed: int) -> Problem:
+        """The problem, with its data read; a hard forget set may change those that train."""
+        found = _posed(self.problem, tuple(self.settings.items()), data)
+        if "hard" not in self.forget:
+            return found
+        return hardness.changed(self.forget["hard"], found, self.forget["count"], seed)
 
     def split(self, problem: Problem, seed: int) -> Split:
         """What leaves: attributes, classes, or samples drawn by seed: a share, or so many."""
@@ -58,6 +63,12 @@ class Cell:
         return [1000 + 100 * seed + k for k in range(count)] if count else [seed]
 
     @property
+    def original(self) -> str:
+        """What its original is known by, in words: cells that ask for other samples share it."""
+        changes = sorted(self.forget.items()) if "hard" in self.forget else ""
+        return f"{self.problem} {sorted(self.settings.items())} {changes}"
+
+    @property
     def attributes(self) -> tuple[str, ...]:
         """The attributes that leave; none, if somebody leaves."""
         return tuple(self.forget.get("attributes", ()))
@@ -65,6 +76,10 @@ class Cell:
     def _target(self, problem: Problem, seed: int) -> Classes | Samples:
         if "classes" in self.forget:
             return Classes(tuple(self.forget["classes"]))
+        if "hard" in self.forget:
+            kind, count = self.forget["hard"], self.forget["count"]
+            some = hardness.leaving(kind, problem, count, seed, cache_folder())
+            return Samples(tuple(some.tolist()))
         size = len(problem.train)
         order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
         if "of_class" in self.forget:

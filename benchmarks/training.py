@@ -51,8 +51,8 @@ def work(
     for cell, seed in _wanted(table):
         if complete(cell, seed):
             continue
-        problem = cell.posed(data)
-        original = f"{cell.problem} {sorted(cell.settings.items())} {seed}"
+        problem = cell.posed(data, seed)
+        original = f"{cell.original} {seed}"
         with claimed(cache, original) as mine:
             if mine:
                 print("original", original, flush=True)
@@ -89,7 +89,7 @@ def references(
     cell: Cell, seed: int, data: Path | None, cache: Path, only: Sequence[int] | None = None
 ) -> References:
     """The models retrained for this cell and seed, or some of them."""
-    problem = cell.posed(data)
+    problem = cell.posed(data, seed)
     parts = cell.split(problem, seed)
     numbers = cell.references(seed) if only is None else only
     return expunge.retrain(parts, problem.recipe, task=problem.task, seeds=numbers, cache=cache)
