@@ -1,8 +1,9 @@
 """One method among many: held to a share of retraining's time, audited, judged.
 
 A method that takes longer is run again with less of what it says it can do less of, its *effort*:
-fewer epochs, or fewer steps. One that takes longer still is kept in the table, and marked. Methods
-that make a model of their own kind are judged beside models of that kind.
+fewer epochs, or fewer steps. One that takes longer still is kept in the table, and marked. Nobody
+waits for a run that takes several times as long as it may, if there is less that it could do.
+Methods that make a model of their own kind are judged beside models of that kind.
 """
 
 from copy import deepcopy
@@ -12,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from meter import Taken, metered, one_pass
+from meter import Taken, TooLong, hurried, metered, one_pass
 from restoring import Folder
 from staging import Stage
 from table import Cell, Row
@@ -33,6 +34,8 @@ from expunge.tasks import Task
 from expunge.tiers import suite
 
 _TRIES = 4  # to find settings that fit
+_PATIENCE = 4  # times as long as it may take
+_SOON = 60.0  # seconds that anybody waits
 _FITS = 0.85  # of what would fit by a rule of three: something is always spent at the start
 _PERTURBED = "newton_removal"  # no two of its heads are the same
 
@@ -106,7 +109,17 @@ class Ring:
         self, original: nn.Module, method: Method, effort: str, seed: int
     ) -> tuple[Outcome, Taken]:
         """Run it, with less effort until it fits, or until less effort is no less work."""
-        outcome, taken = self._run(original, method, seed)
+        enough = max(_PATIENCE * self.cap * self.stage.retraining, _SOON)
+        while (hopeless := self._less(method, effort, enough)) is not None:
+            try:
+                with hurried(enough):
+                    found = self._run(original, method, seed)
+                break
+            except TooLong:
+                method = hopeless
+        else:
+            found = self._run(original, method, seed)
+        outcome, taken = found  # and now by what it took in truth
         for _ in range(_TRIES - 1):
             less = self._less(method, effort, taken.seconds)
             if less is None:

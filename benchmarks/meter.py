@@ -1,8 +1,10 @@
 """What a method takes: seconds of the processor, passes over the training set, and memory."""
 
 import ctypes
+import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -66,15 +68,14 @@ def metered(work: Callable[[], T], ready: Callable[[], object] = lambda: None) -
     Work must give the same when it is done again; ``ready`` makes everything what it was before.
     """
     ready()
-    before = _settled()
+    held = _Memory()
     with Operations() as counter:
         found, seconds = _once(work)
-    peak = None if before is None else _status("VmHWM")
-    held = None if before is None or peak is None else max(0.0, peak - before)
+    megabytes = held.risen()
     if seconds < _LONG:
         ready()
         seconds = clocked(work, ready)[1]
-    return found, Taken(seconds, counter.count, held)
+    return found, Taken(seconds, counter.count, megabytes)
 
 
 def clocked(work: Callable[[], T], ready: Callable[[], object] = lambda: None) -> tuple[T, float]:
@@ -87,6 +88,26 @@ def clocked(work: Callable[[], T], ready: Callable[[], object] = lambda: None) -
     return found, median(spent)
 
 
+class TooLong(Exception):
+    """Work was stopped, because nobody would wait for its end."""
+
+
+@contextmanager
+def hurried(seconds: float) -> Iterator[None]:
+    """Stop what takes this process longer, and say so by `TooLong`."""
+
+    def stop(*_signal: object) -> None:
+        raise TooLong
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
 def one_pass(model: nn.Module, data: Data, task: Task) -> int:
     """Operations of a forward pass of all training samples."""
     part = Part.whole(data)
@@ -97,13 +118,46 @@ def one_pass(model: nn.Module, data: Data, task: Task) -> int:
 
 
 def _once(work: Callable[[], T]) -> tuple[T, float]:
-    started = time.process_time()
+    started = _clock()
     found = work()
-    return found, time.process_time() - started
+    return found, _clock() - started
+
+
+def _clock() -> float:
+    """Seconds of the processor; where a GPU is at work, those that pass until it has done all."""
+    if not _gpu():
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+class _Memory:
+    """How much more is held at most than now: on the GPU where there is one, else by the process.
+
+    Megabytes; freed ones are given back first, and from here on a new peak is noted.
+    """
+
+    def __init__(self) -> None:
+        """Look at what is held now."""
+        self.before = _on_gpu(torch.cuda.memory_allocated) if _gpu() else _settled()
+        if _gpu():
+            torch.cuda.reset_peak_memory_stats()
+
+    def risen(self) -> float | None:
+        """By how much; None: this system does not say."""
+        peak = _on_gpu(torch.cuda.max_memory_allocated) if _gpu() else _status("VmHWM")
+        return None if self.before is None or peak is None else max(0.0, peak - self.before)
+
+
+def _gpu() -> bool:
+    return torch.cuda.is_initialized()
+
+
+def _on_gpu(of: Callable[[], int]) -> float:
+    return of() / 2**20
 
 
 def _settled() -> float | None:
-    """Megabytes that are held now, freed ones given back; from here on a new peak is noted."""
     if not _PEAK.exists():
         return None
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

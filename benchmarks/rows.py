@@ -9,6 +9,7 @@ import os
 import platform
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 from contest import Ring
 from staging import staged
-from table import Cell, Row, Table
+from table import Cell, Row, Table, device_name
 from training import claimed
 from trying import Solo
 
@@ -45,14 +46,23 @@ def work(table: Table, data: Path | None, cache: Path, results: Path) -> None:
                 random.Random().shuffle(todo)  # noqa: S311
                 for row in todo:
                     path = kept(results, cell, seed, row)
+                    if isinstance(place, Ring):
+                        place = replace(place, stage=place.stage.priced())
                     body = _tried(place, cell, seed, row) | {"key": path.stem}
                     write_json(path, "row", body)
 
 
 def kept(results: Path, cell: Cell, seed: int, row: Row) -> Path:
     """Where a row's result is: named by all that it depends on but the code."""
-    key = digest_json([cell.name, dict(cell.settings), dict(cell.forget), row.method,
-                       dict(row.settings), seed])  # fmt: skip
+    known = [
+        cell.name,
+        dict(cell.settings),
+        dict(cell.forget),
+        row.method,
+        dict(row.settings),
+        seed,
+    ]
+    key = digest_json([*known, cell.device] if cell.device else known)
     return results / f"{key[:20]}.json"
 
 
@@ -86,14 +96,14 @@ def _tried(place: Solo | Ring, cell: Cell, seed: int, row: Row) -> dict[str, Any
     except (Diverged, ModelDoesNotFit) as why:
         return told | {"failed": why.fact}
     found["measurements"] = {name: _told(m) for name, m in found["measurements"].items()}
-    return told | found | _circumstances()
+    return told | found | _circumstances(cell.device)
 
 
-def _circumstances() -> dict[str, Any]:
+def _circumstances(device: str) -> dict[str, Any]:
     return {
         "versions": {name: version(name) for name in ("expunge", "torch")},
         "threads": torch.get_num_threads(),
-        "machine": MACHINE,
+        "machine": MACHINE if not device else f"{device_name(device)}, {MACHINE}",
     }
 
 

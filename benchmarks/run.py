@@ -17,6 +17,7 @@ import rows
 import table
 import training
 from finding import Stage
+from training import WORKERS
 
 from expunge.problems.archives import cache_folder
 
@@ -27,9 +28,13 @@ def main() -> None:
     """Train what is missing, run every row that has not been run, and write the results."""
     told = _told()
     if evidence.plans(told.table):
+        if told.device:
+            raise SystemExit("experiments are run on the processor: leave --device out")
         _experiments(told)
         return
-    found = table.read(told.table, quick=told.quick, seeds=told.seeds, only=told.only)
+    found = table.read(
+        told.table, quick=told.quick, seeds=told.seeds, only=told.only, device=told.device
+    )
     if not found.cells:
         raise SystemExit(f"no cell of {told.table} is named like {told.only!r}")
     part = told.quick or told.seeds or told.only
@@ -45,7 +50,7 @@ def main() -> None:
             rows.work(found, told.data, cache, kept)
         case stage:
             for each in ("train", "rows") if stage == "all" else ():
-                training.spread([*_again(told), "--stage", each])
+                training.spread([*_again(told), "--stage", each], 1 if told.device else WORKERS)
             pages.write(found, [*rows.found(found, kept)], told.out, quick=told.quick)
 
 
@@ -67,6 +72,9 @@ def _told() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, help="at most so many seeds a cell")
     parser.add_argument("--quick", action="store_true", help="small stand-ins, one seed")
     parser.add_argument("--only", default="", help="cells or experiments that are called like this")
+    parser.add_argument(
+        "--device", default="", help="cuda: CIFAR-10 in full width there, in results of their own"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the results are written")
     parser.add_argument("--stage", choices=("train", "rows", "page", "all"), default="all")
     return parser.parse_args()
@@ -74,7 +82,12 @@ def _told() -> argparse.Namespace:
 
 def _again(told: argparse.Namespace) -> list[str]:
     """The same arguments for another process."""
-    named = {"--data": told.data, "--seeds": told.seeds, "--only": told.only}
+    named = {
+        "--data": told.data,
+        "--seeds": told.seeds,
+        "--only": told.only,
+        "--device": told.device,
+    }
     pairs = [(name, str(value)) for name, value in named.items() if value]
     quick = ["--quick"] if told.quick else []
     return [str(told.table), *(part for pair in pairs for part in pair), *quick]

@@ -7,7 +7,6 @@ limit, and is then no point of a curve.
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -138,7 +137,7 @@ def _alone(told: Mapping[str, Any]) -> dict[str, Any]:
     """One method at one size."""
     import staging  # noqa: PLC0415 - the process that waits does not need them
     import torch  # noqa: PLC0415
-    from meter import metered, one_pass  # noqa: PLC0415
+    from meter import TooLong, hurried, metered, one_pass  # noqa: PLC0415
     from training import history, trained  # noqa: PLC0415
 
     import expunge  # noqa: PLC0415
@@ -163,14 +162,11 @@ def _alone(told: Mapping[str, Any]) -> dict[str, Any]:
         return expunge.unlearn(model, split, method, task=problem.task)
 
     limit = settings["limit"]
-    signal.signal(signal.SIGVTALRM, _stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, 2 * limit)  # of both runs: to count, and for the time
     try:
-        _, taken = metered(work)
-    except TimeoutError:
+        with hurried(2 * limit):  # of both runs: to count, and for the time
+            _, taken = metered(work)
+    except TooLong:
         return {"over": True, "limit": limit}
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     return {
         "over": taken.seconds > limit,
         "limit": limit,
@@ -179,10 +175,6 @@ def _alone(told: Mapping[str, Any]) -> dict[str, Any]:
         "megabytes": taken.megabytes,
         "parameters": sum(p.numel() for p in model.parameters()),
     }
-
-
-def _stop(*_signal: object) -> None:
-    raise TimeoutError
 
 
 def _cell(settings: Mapping[str, Any], size: int, name: str) -> tuple[Cell, Row]:

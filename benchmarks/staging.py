@@ -49,6 +49,10 @@ class Stage:
         made: Method = found(**given, **{k: _object(k, v) for k, v in row.settings.items()})
         return made
 
+    def priced(self) -> "Stage":
+        """The same, with what retraining takes now: a machine is not equally fast all day."""
+        return replace(self, retraining=_price(self.problem, self.split))
+
 
 def staged(cell: Cell, seed: int, data: Path | None, cache: Path) -> Stage:
     """Train what is not in the cache, and ask the references once."""

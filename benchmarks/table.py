@@ -1,15 +1,16 @@
 """One table of a benchmark: its cells, read from a TOML file."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import hardness
 import torch
+from torch import nn
 
 import expunge
 from expunge import Attribute, Classes, Request, Samples
@@ -42,10 +43,14 @@ class Cell:
     asked: str = ""
     record: Mapping[str, Any] = field(default_factory=dict)  # of the original's run; empty: nothing
     look: Mapping[str, Any] = field(default_factory=dict)  # how closely is looked
+    device: str = ""  # that models are built on; empty: the processor
 
     def posed(self, data: Path | None, seed: int) -> Problem:
         """The problem, with its data read; a hard forget set may change those that train."""
         found = _posed(self.problem, tuple(self.settings.items()), data)
+        if self.device:
+            there = partial(_there, build=found.recipe.build, device=self.device)
+            found = replace(found, recipe=replace(found.recipe, build=there))
         if "hard" not in self.forget:
             return found
         return hardness.changed(self.forget["hard"], found, self.forget["count"], seed)
@@ -109,16 +114,28 @@ def _posed(name: str, settings: tuple[tuple[str, Any], ...], data: Path | None) 
     return found
 
 
-def read(path: Path, *, quick: bool = False, seeds: int | None = None, only: str = "") -> Table:
-    """Read a table; ``quick`` takes each cell's smaller stand-in, and one seed."""
+def _there(build: Callable[[], nn.Module], device: str) -> nn.Module:
+    return build().to(device)
+
+
+def read(
+    path: Path, *, quick: bool = False, seeds: int | None = None, only: str = "", device: str = ""
+) -> Table:
+    """Read a table; ``quick`` takes each cell's smaller stand-in, and one seed.
+
+    On a device of its own, problems are as large as they are published, and others are left out.
+    """
     body = tomllib.loads(path.read_text(encoding="utf-8"))
     cells = tuple(
         _cell(cell, body["rows"], quick=quick, seeds=1 if quick else seeds)
         for cell in body["cell"]
         if only in cell["name"] and (not quick or "quick" in cell)
     )
+    if device:
+        cells = tuple(_large(cell, device) for cell in cells if cell.problem in _LARGE)
     columns = tuple(body.get("columns", ()))
-    return Table(path.stem, body["title"], body["about"], cells, columns, body.get("cap"))
+    name = "-".join([path.stem, *device_name(device).lower().replace(":", " ").split()])
+    return Table(name, body["title"], body["about"], cells, columns, body.get("cap"))
 
 
 def _cell(
@@ -137,6 +154,20 @@ def _cell(
         record=cell.get("record", {}),
         look=cell.get("look", {}),
     )
+
+
+def device_name(device: str) -> str:
+    """What its maker calls it; nothing, where it is the processor."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+
+
+def _large(cell: Cell, device: str) -> Cell:
+    name = cell.name.replace(", ResNet-18 of width 16", "") + ", ResNet-18 of full width"
+    settings = {**cell.settings, **_LARGE[cell.problem]}
+    return replace(cell, name=name, settings=settings, device=device)
+
+
+_LARGE = {"cifar10": {"width": 64}}
 
 
 def _row(name: str, body: Mapping[str, Any]) -> Row:

@@ -69,6 +69,28 @@ def test_what_is_told_of_a_method_is_what_was_run(monkeypatch):
     assert ring._held(None, Finetune(epochs=100), "epochs", 0)[0].epochs == 100
 
 
+def test_nobody_waits_for_a_run_that_takes_too_long_if_it_could_do_less(monkeypatch):
+    import contest  # noqa: PLC0415
+    from meter import Taken  # noqa: PLC0415
+    from staging import Stage  # noqa: PLC0415
+
+    monkeypatch.setattr(contest, "_SOON", 0.05)
+    ring = contest.Ring(Stage(None, None, None, None, None, 0.04, None), 0.25, Path(), 0, 5)
+    begun = []
+
+    def endless(_ring, _original, method, _seed):
+        begun.append(method.epochs)
+        while method.epochs > 10:
+            pass
+        return method, Taken(0.001, 1, None)
+
+    monkeypatch.setattr(contest.Ring, "_run", endless)
+    method, taken = ring._held(None, Finetune(epochs=1000), "epochs", 0)
+    assert begun == [1000, 169, 28, 4]
+    assert method.epochs == 4
+    assert taken.seconds < 0.01
+
+
 def test_a_changed_folder_is_what_it_was_before_work_is_repeated(tmp_path):
     from restoring import Folder  # noqa: PLC0415
 
@@ -122,3 +144,21 @@ def ran(gap, verdict="equivalent", *, over=False):
         "settings": {"epochs": 3},
         "measurements": {"average gap (points)": {"value": gap}},
     }
+
+
+def test_on_a_device_of_their_own_networks_are_wide_and_results_have_their_own_files(monkeypatch):
+    import rows  # noqa: PLC0415
+    import table  # noqa: PLC0415
+
+    monkeypatch.setattr(table, "_LARGE", {"digits": {"width": 8}})
+    path = BENCHMARKS / "methods.toml"
+    there, here = table.read(path, device="meta"), table.read(path)
+    assert there.name == "methods-meta"
+    assert {cell.problem for cell in there.cells} == {"digits"}
+    cell, usual = there.cells[0], here.cells[0]
+    assert cell.name.endswith("of full width")
+    built = cell.posed(None, 0).recipe.build()
+    assert built[0].out_features == 8
+    assert next(built.parameters()).device == torch.device("meta")
+    kept = [rows.kept(Path(), each, 0, each.rows[0]) for each in (cell, usual)]
+    assert kept[0] != kept[1]
