@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import drawing
 import scattering
 import standings
 import streams
@@ -71,9 +72,9 @@ def write(table: Table, found: Found, results: Path, *, quick: bool) -> None:
     results.mkdir(parents=True, exist_ok=True)
     (results / f"{table.name}.json").write_text(_lines(raw))
     (results / f"{table.name}.md").write_text(_page(table, found, raw))
-    if table.cap is not None:
-        cells = [(cell, _mine(_every(cell, found))) for cell in table.cells]
-        (results / f"{table.name}.svg").write_text(scattering.drawn(cells, table.cap))
+    cells = [(cell, _mine(_every(cell, found))) for cell in table.cells]
+    drawn = drawing.drawn(cells) if table.cap is None else scattering.drawn(cells, table.cap)
+    (results / f"{table.name}.svg").write_text(drawn)
 
 
 def _lines(raw: dict[str, Any]) -> str:
@@ -93,13 +94,17 @@ def _page(table: Table, found: Found, raw: dict[str, Any]) -> str:
     ]
     columns = [c for c in COLUMNS if c.title in (table.columns or _USUAL)]
     if table.cap is None:
-        return "\n".join(
-            [*head, _READING] + [_section(cell, found, columns) for cell in table.cells]
-        )
+        sections = [
+            _section(cell, found, columns) + "\n" + table.again(cell) for cell in table.cells
+        ]
+        return "\n".join([*head, _READING, f"![{_DRAWN}]({table.name}.svg)\n", *sections])
     head += [standings.READING.format(cap=table.cap), f"![Gap against time]({table.name}.svg)\n"]
-    return "\n".join(head + [_contest(cell, found, columns) for cell in table.cells])
+    return "\n".join(
+        head + [_contest(cell, found, columns) + "\n" + table.again(cell) for cell in table.cells]
+    )
 
 
+_DRAWN = "Each method beside retraining, cell by cell"
 _USUAL = {
     "forgotten, unseen",
     "forgotten, trained on",

@@ -104,13 +104,26 @@ class Table:
     cells: tuple[Cell, ...]
     columns: tuple[str, ...] = ()  # headings of the page, where not all are wanted
     cap: float | None = None  # of retraining's time, in a contest of methods; None: it is none
+    file: str = ""  # of its name
+
+    def again(self, cell: Cell) -> str:
+        """How to run a cell once more."""
+        where = f" --device {cell.device}" if cell.device else ""
+        bundled = "" if cell.problem in _BUNDLED else " --data DIR"
+        only = cell.name.removesuffix(_FULL).replace(_FULL, _SMALL)
+        return (f'Again: `python benchmarks/run.py benchmarks/{self.file}{bundled} '
+                f'--only "{only}"{where} --out FOLDER`\n')  # fmt: skip
+
+
+_BUNDLED = ("digits", "coloured_digits")
+_SMALL, _FULL = ", ResNet-18 of width 16", ", ResNet-18 of full width"
 
 
 @cache
 def _posed(name: str, settings: tuple[tuple[str, Any], ...], data: Path | None) -> Problem:
     make = getattr(import_module(f"expunge.problems.{name}"), name)
-    bundled = name in ("digits", "coloured_digits")
-    found: Problem = make(**dict(settings)) if bundled else make(data=data, **dict(settings))
+    where = {} if name in _BUNDLED else {"data": data}
+    found: Problem = make(**where, **dict(settings))
     return found
 
 
@@ -135,7 +148,8 @@ def read(
         cells = tuple(_large(cell, device) for cell in cells if cell.problem in _LARGE)
     columns = tuple(body.get("columns", ()))
     name = "-".join([path.stem, *device_name(device).lower().replace(":", " ").split()])
-    return Table(name, body["title"], body["about"], cells, columns, body.get("cap"))
+    cap = body.get("cap")
+    return Table(name, body["title"], body["about"], cells, columns, cap, path.name)
 
 
 def _cell(
@@ -162,7 +176,8 @@ def device_name(device: str) -> str:
 
 
 def _large(cell: Cell, device: str) -> Cell:
-    name = cell.name.replace(", ResNet-18 of width 16", "") + ", ResNet-18 of full width"
+    name = cell.name.replace(_SMALL, _FULL)
+    name = name if _FULL in name else name + _FULL
     settings = {**cell.settings, **_LARGE[cell.problem]}
     return replace(cell, name=name, settings=settings, device=device)
 
