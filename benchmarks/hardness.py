@@ -19,7 +19,7 @@ from expunge.batching import Batches
 from expunge.observing import observe
 from expunge.planting import joined, mislabelled, taken
 from expunge.problems import Problem
-from expunge.splitting import Part
+from expunge.splitting import Part, labels_of
 
 _MODELS = 32  # that tell who is memorised
 Rows = Int[Tensor, " k"]
@@ -30,7 +30,7 @@ def changed(kind: str, problem: Problem, count: int, seed: int) -> Problem:
     order = _drawn(problem, seed)
     some, rest = order[:count], order[count:].sort().values
     if kind == "mislabelled":
-        wrong = mislabelled(taken(problem.train, some), seed)
+        wrong = mislabelled(taken(problem.train, some), seed, labels_of(problem.train))
         return replace(problem, train=joined(wrong, taken(problem.train, rest)))
     if kind in ("copied", "with copies"):
         return replace(problem, train=joined(taken(problem.train, some), problem.train))

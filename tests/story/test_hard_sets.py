@@ -42,6 +42,17 @@ def test_who_is_mislabelled_leaves_and_all_others_keep_their_labels():
     assert sum(wrong) == COUNT
 
 
+def test_one_alone_can_be_mislabelled():
+    from hardness import changed  # noqa: PLC0415
+
+    problem = digits()
+    one = changed("mislabelled", problem, 1, 0)
+    assert len(one.train) == len(problem.train)
+    x, y = one.train.tensors
+    true = {tuple(a.tolist()): int(b) for a, b in problem.train}
+    assert true[tuple(x[0].tolist())] != int(y[0])
+
+
 def test_copies_stay_or_leave_as_they_are_told():
     _, stays = asked("copied", None)
     assert len(stays.forget) == COUNT
