@@ -12,6 +12,7 @@ import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 
 from finding import Asked, Section, Stage, busy
 from table import grid
+from telling import Left
 
 from expunge.pacing import threads
 from expunge.storing import digest_json, read_json, write_json
@@ -89,6 +91,7 @@ def _experiment(told: Mapping[str, Any], *, quick: bool) -> Experiment:
 def work(plan: Plan, stage: Stage, only: str) -> None:
     """Measure what has not been measured."""
     folder = _folder(stage.cache)
+    left = Left(partial(_open, plan, folder, only), workers=1)
     for experiment in plan.experiments:
         if only not in experiment.name or (experiment.named and not only):
             continue
@@ -98,8 +101,14 @@ def work(plan: Plan, stage: Stage, only: str) -> None:
         for part in experiment.parts():
             path = experiment.kept(folder, part)
             if not path.exists():
-                print(f"{experiment.name}: {part}", flush=True)
                 write_json(path, _KIND, _measured(experiment, part, stage) | {"key": path.stem})
+                left.tell(f"{experiment.name}: {part}")
+
+
+def _open(plan: Plan, folder: Path, only: str) -> int:
+    """How many pieces are not measured, of those that are asked for."""
+    asked = [e for e in plan.experiments if only in e.name and (only or not e.named)]
+    return sum(not e.kept(folder, part).exists() for e in asked for part in e.parts())
 
 
 def recall(page: Path, cache: Path) -> None:

@@ -10,6 +10,7 @@ import platform
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import torch
 from contest import Ring
 from staging import staged
 from table import Cell, Row, Table, device_name
+from telling import Left
 from training import claimed
 from trying import Solo
 
@@ -33,6 +35,7 @@ def work(table: Table, data: Path | None, cache: Path, results: Path) -> None:
     places = [(cell, seed) for cell in table.cells for seed in cell.seeds]
     random.Random().shuffle(places)  # noqa: S311 - an order, no secret
     places.sort(key=lambda place: place[0].seeds.index(place[1]))  # every cell once, then again
+    left = Left(partial(_open, table, results))
     for cell, seed in places:
         todo = [row for row in cell.rows if not kept(results, cell, seed, row).exists()]
         with claimed(cache, f"rows {cell.name} {seed}") as mine:
@@ -50,6 +53,13 @@ def work(table: Table, data: Path | None, cache: Path, results: Path) -> None:
                         place = replace(place, stage=place.stage.priced())
                     body = _tried(place, cell, seed, row) | {"key": path.stem}
                     write_json(path, "row", body)
+                    left.tell(f"{cell.name}, seed {seed}: {row.name}")
+
+
+def _open(table: Table, results: Path) -> int:
+    """How many rows nobody has run."""
+    every = ((c, s, row) for c in table.cells for s in c.seeds for row in c.rows)
+    return sum(not kept(results, c, s, row).exists() for c, s, row in every)
 
 
 def kept(results: Path, cell: Cell, seed: int, row: Row) -> Path:

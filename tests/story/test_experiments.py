@@ -50,6 +50,8 @@ def test_an_experiment_says_that_it_is_quick_and_goes_on_where_it_was_stopped(tm
     command = ("-c", SEVERAL)
     raw, page, said = called(command, tmp_path / "out", tmp_path / "cache", "--only", ONE)
     *said, refused = said
+    told, said = said, [line.partition(";")[0] for line in said]
+    assert told[len(told) - 2].endswith("; 0 left, about 0 min")
     parts = {e["name"]: e["parts"] for e in raw["experiments"]}
     assert raw["quick"] is True
     assert "quick run" in page
