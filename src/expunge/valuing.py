@@ -1,11 +1,13 @@
 """What every parameter is worth to some samples: mean squared or absolute gradients, one by one.
 
 The gradients are those of each sample by itself, not of batches, whose squares would tell of the
-size of a batch. They are taken for many samples at once by torch.func, in chunks that fit memory.
+size of a batch. They are taken for many samples at once: by products, where all layers are plain,
+and by torch.func in chunks that fit memory for any other model.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any, Literal
 
@@ -17,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from expunge.batching import Batches
 from expunge.errors import ModelDoesNotFit
+from expunge.singling import Layers, separable, singled
 from expunge.tasks import Batch
 from expunge.tasks.reading import mapped
 
@@ -66,17 +69,49 @@ def worth(
         numbers: How many numbers the score has.
         most: Samples that are asked, at most; drawn at random, they stand for all. 0: all.
     """
+    asked, count = _some(batches.part.indices, most), len(batches.part)
+    layers = separable(model) if numbers == 1 else None
+    sums = None if layers is None else _by_products(model, layers, batches, asked, score, power)
+    if sums is None:
+        sums = _by_mapping(model, batches, asked, score, power, numbers)
+    share = count / len(asked) if len(asked) else 1.0
+    return Worth({name: value * share for name, value in sums.items()}, count)
+
+
+def _by_products(
+    model: nn.Module,
+    layers: Layers,
+    batches: Batches,
+    asked: Int[Tensor, " m"],
+    score: Score,
+    power: int,
+) -> dict[str, Tensor] | None:
+    """One pass backwards for many samples at once; None: this model does not bear it."""
+    sums = {n: p.detach().double() * 0 for n, p in model.named_parameters() if p.requires_grad}
+    for ids in asked.split(_MOST):
+        found = singled(model, layers, partial(score, model, batches.take(ids)), power)
+        if found is None:
+            return None
+        sums = {name: sums[name] + value.double() for name, value in found.items()}
+    return sums
+
+
+def _by_mapping(
+    model: nn.Module,
+    batches: Batches,
+    asked: Int[Tensor, " m"],
+    score: Score,
+    power: int,
+    numbers: int,
+) -> dict[str, Tensor]:
+    """For any model that torch.func can run: every sample has gradients of its own."""
     learning = {f"model.{n}": p.detach() for n, p in model.named_parameters() if p.requires_grad}
     scored, sums = _Scored(model, score), {n: p.double() * 0 for n, p in learning.items()}
     size = _NUMBERS // (numbers * max(1, sum(prod(p.shape) for p in learning.values())))
-    asked = _some(batches.part.indices, most)
     for ids in asked.split(max(1, min(_MOST, size))):
         found = _each(scored, learning, batches.take(ids), len(ids), power)
         sums = {name: sums[name] + value.double() for name, value in found.items()}
-    count = len(batches.part)
-    share = count / len(asked) if len(asked) else 1.0
-    named = {name.removeprefix("model."): value * share for name, value in sums.items()}
-    return Worth(named, count)
+    return {name.removeprefix("model."): value for name, value in sums.items()}
 
 
 def _some(ids: Int[Tensor, " n"], most: int) -> Int[Tensor, " m"]:
