@@ -7,9 +7,11 @@ import torch
 from torch.nn import functional as F
 
 from expunge.batching import Batches, is_resident
+from expunge.problems.all_cnn import all_cnn
+from expunge.problems.attention import vit
 from expunge.problems.digits import digits
 from expunge.problems.images import CropAndFlip, Images, mirrored
-from expunge.problems.networks import all_cnn, resnet18, small_cnn, vit
+from expunge.problems.networks import resnet18, small_cnn
 from expunge.splitting import Part
 from expunge.tasks import Classification
 from expunge.unlearning import seeded

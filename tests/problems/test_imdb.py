@@ -13,8 +13,8 @@ from expunge import Classes, Request, split
 from expunge.errors import CannotRead
 from expunge.problems import imdb as problem
 from expunge.problems.archives import contents
+from expunge.problems.attention import TextTransformer
 from expunge.problems.imdb import imdb, movie_of, words
-from expunge.problems.networks import TextTransformer
 from expunge.problems.texts import words_of
 from expunge.unlearning import seeded
 

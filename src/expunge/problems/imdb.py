@@ -23,7 +23,7 @@ from torch import Tensor
 
 from expunge.fitting import Fit
 from expunge.problems.archives import Archive, Arrays, Form, cache_folder, mapped
-from expunge.problems.networks import TextTransformer
+from expunge.problems.attention import TextTransformer
 from expunge.problems.problem import Problem
 from expunge.problems.texts import Sentences, labels_of, words_of
 from expunge.recipe import Recipe

@@ -1,11 +1,7 @@
 """Small, fast networks of our own, for problems that everybody can run again."""
 
-import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-_SMALL = 0.02  # deviation of what places add at first
 
 
 def mlp(*, inputs: int, width: int, classes: int) -> nn.Module:
@@ -53,109 +49,6 @@ def resnet18(*, width: int = 64, classes: int = 10, channels: int = 3) -> nn.Mod
         nn.Flatten(),
         nn.Linear(before, classes),
     )
-
-
-def all_cnn(*, width: int = 96, classes: int = 10, channels: int = 3) -> nn.Module:
-    """Convolutions throughout: strides in place of pooling, and a mean before the last layer."""
-    wide = 2 * width
-    sizes = [(width, 1), (width, 1), (width, 2), (wide, 1), (wide, 1), (wide, 2), (wide, 1)]
-    layers: list[nn.Module] = []
-    for after, stride in sizes:
-        layers += _convolution(channels, after, stride)
-        channels = after
-    single = [nn.Conv2d(wide, wide, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU(inplace=True)]
-    return nn.Sequential(
-        *layers, *single, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(wide, classes)
-    )
-
-
-def vit(
-    *, size: int = 32, patch: int = 4, width: int = 96, depth: int = 6, classes: int = 10,
-    channels: int = 3,
-) -> nn.Module:  # fmt: skip
-    """A transformer that reads a picture as a row of patches."""
-    count = (size // patch) ** 2
-    return nn.Sequential(
-        nn.Conv2d(channels, width, patch, patch),
-        nn.Flatten(2),
-        Places(count, width),
-        *(Attention(width) for _ in range(depth)),
-        nn.LayerNorm(width),
-        Mean(),
-        nn.Linear(width, classes),
-    )
-
-
-class TextTransformer(nn.Module):
-    """A transformer that reads numbered words, and the mean of what it says of them."""
-
-    def __init__(
-        self, *, words: int, length: int, width: int = 64, depth: int = 2, classes: int = 2
-    ) -> None:
-        """The first number stands for no word."""
-        super().__init__()
-        self.words = nn.Embedding(words, width, padding_idx=0)
-        self.places = nn.Parameter(torch.randn(length, width) * _SMALL)
-        self.blocks = nn.ModuleList(Attention(width) for _ in range(depth))
-        self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, classes)
-
-    def forward(
-        self, input_ids: Int[Tensor, "n t"], attention_mask: Int[Tensor, "n t"]
-    ) -> Float[Tensor, "n c"]:
-        """Logits of every text."""
-        there = attention_mask.bool()
-        said = self.words(input_ids) + self.places[: input_ids.shape[1]]
-        for block in self.blocks:
-            said = block(said, there)
-        kept = self.norm(said) * there[..., None]
-        logits: Tensor = self.head(kept.sum(1) / there.sum(1, keepdim=True).clamp_min(1))
-        return logits
-
-
-class Attention(nn.Module):
-    """What a place hears of all others, then a perceptron; each is added to what came in."""
-
-    def __init__(self, width: int, head: int = 32) -> None:
-        """As many heads as ``width`` has room for."""
-        super().__init__()
-        self.heads = max(1, width // head)
-        self.hears = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 3 * width))
-        self.says = nn.Linear(width, width)
-        self.thinks = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
-        )
-
-    def forward(
-        self, x: Float[Tensor, "n t d"], there: Bool[Tensor, "n t"] | None = None
-    ) -> Float[Tensor, "n t d"]:
-        """Features of the next block; places that are not ``there`` are not heard."""
-        asks, keys, told = self.hears(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mask = None if there is None else there[:, None, None, :]
-        heard = F.scaled_dot_product_attention(asks, keys, told, attn_mask=mask)
-        x = x + self.says(heard.transpose(1, 2).flatten(2))
-        return x + self.thinks(x)  # type: ignore[no-any-return]
-
-
-class Places(nn.Module):
-    """Patches as rows, each with what its place adds."""
-
-    def __init__(self, count: int, width: int) -> None:
-        """Places are learnt."""
-        super().__init__()
-        self.places = nn.Parameter(torch.randn(count, width) * _SMALL)
-
-    def forward(self, x: Float[Tensor, "n d t"]) -> Float[Tensor, "n t d"]:
-        """One row a patch."""
-        return x.transpose(1, 2) + self.places
-
-
-class Mean(nn.Module):
-    """The mean over all places."""
-
-    def forward(self, x: Float[Tensor, "n t d"]) -> Float[Tensor, "n d"]:
-        """One row a sample."""
-        return x.mean(1)
 
 
 class Block(nn.Module):
