@@ -132,14 +132,15 @@ class Ring:
 
     def _run(self, original: nn.Module, method: Method, seed: int) -> tuple[Outcome, Taken]:
         folder, stage = Folder.of(Path(getattr(method, "folder", "/nowhere"))), self.stage
-        found = metered(
-            lambda: expunge.unlearn(
-                original, stage.split, method, task=stage.problem.task, seed=seed
-            ),
-            folder.restore,
-        )
-        folder.restore()
-        return found
+        try:
+            return metered(
+                lambda: expunge.unlearn(
+                    original, stage.split, method, task=stage.problem.task, seed=seed
+                ),
+                folder.restore,
+            )
+        finally:
+            folder.restore()
 
     def _less(self, method: Method, effort: str, seconds: float) -> Method | None:
         """The same with as much effort as fits; None: it fits, or less is not possible."""

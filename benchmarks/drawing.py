@@ -19,7 +19,20 @@ _SHOWN = {
     "all, unseen": "test accuracy",
 }
 _COLOURS = ["#b4432f", "#d98b3a", "#1f5f8b", "#1f5f8b"]
-_MANY = ["#1f5f8b", "#b4432f", "#d98b3a", "#2f7d4f", "#7a5ea8", "#4aa5a5", "#8c6d31", "#c05a8a"]
+_MANY = [
+    "#1f5f8b",
+    "#b4432f",
+    "#d98b3a",
+    "#2f7d4f",
+    "#7a5ea8",
+    "#4aa5a5",
+    "#8c6d31",
+    "#c05a8a",
+    "#5b7f3a",
+    "#3b4a8c",
+    "#a06060",
+    "#2b2b2b",
+]
 _WIDE = 640
 
 

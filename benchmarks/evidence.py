@@ -91,9 +91,9 @@ def _experiment(told: Mapping[str, Any], *, quick: bool) -> Experiment:
 def work(plan: Plan, stage: Stage, only: str) -> None:
     """Measure what has not been measured."""
     folder = _folder(stage.cache)
-    left = Left(partial(_open, plan, folder, only), workers=1)
+    left = Left(partial(_open, plan, stage, only), workers=1)
     for experiment in plan.experiments:
-        if only not in experiment.name or (experiment.named and not only):
+        if not _asked(experiment, only):
             continue
         if experiment.data and stage.data is None:
             print(f"{experiment.name}: left out, for want of --data", flush=True)
@@ -105,10 +105,15 @@ def work(plan: Plan, stage: Stage, only: str) -> None:
                 left.tell(f"{experiment.name}: {part}")
 
 
-def _open(plan: Plan, folder: Path, only: str) -> int:
+def _open(plan: Plan, stage: Stage, only: str) -> int:
     """How many pieces are not measured, of those that are asked for."""
-    asked = [e for e in plan.experiments if only in e.name and (only or not e.named)]
-    return sum(not e.kept(folder, part).exists() for e in asked for part in e.parts())
+    folder, asked = _folder(stage.cache), [e for e in plan.experiments if _asked(e, only)]
+    able = [e for e in asked if stage.data is not None or not e.data]
+    return sum(not e.kept(folder, part).exists() for e in able for part in e.parts())
+
+
+def _asked(experiment: Experiment, only: str) -> bool:
+    return only in experiment.name and bool(only or not experiment.named)
 
 
 def recall(page: Path, cache: Path) -> None:

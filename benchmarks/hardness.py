@@ -21,6 +21,8 @@ from expunge.planting import joined, mislabelled, taken
 from expunge.problems import Problem
 from expunge.splitting import Part, labels_of
 
+CHANGES = ("mislabelled", "copied", "with copies")
+"""Kinds that change the data of those who train."""
 _MODELS = 32  # that tell who is memorised
 Rows = Int[Tensor, " k"]
 

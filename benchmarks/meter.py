@@ -145,8 +145,10 @@ class _Memory:
 
     def risen(self) -> float | None:
         """By how much; None: this system does not say."""
+        if self.before is None:
+            return None
         peak = _on_gpu(torch.cuda.max_memory_allocated) if _gpu() else _status("VmHWM")
-        return None if self.before is None or peak is None else max(0.0, peak - self.before)
+        return None if peak is None else max(0.0, peak - self.before)
 
 
 def _gpu() -> bool:

@@ -30,12 +30,12 @@ from expunge.storing import digest_json, read_json, write_json
 MACHINE = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
 
 
-def work(table: Table, data: Path | None, cache: Path, results: Path) -> None:
+def work(table: Table, data: Path | None, cache: Path, results: Path, *, workers: int = 1) -> None:
     """Run whatever row nobody else is running, in random order."""
     places = [(cell, seed) for cell in table.cells for seed in cell.seeds]
     random.Random().shuffle(places)  # noqa: S311 - an order, no secret
     places.sort(key=lambda place: place[0].seeds.index(place[1]))  # every cell once, then again
-    left = Left(partial(_open, table, results))
+    left = Left(partial(_open, table, results), workers)
     for cell, seed in places:
         todo = [row for row in cell.rows if not kept(results, cell, seed, row).exists()]
         with claimed(cache, f"rows {cell.name} {seed}") as mine:

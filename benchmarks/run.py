@@ -2,7 +2,8 @@
 
 Originals and references are trained once and kept, rows are run in random order and kept, so a
 run that was killed goes on where it stopped; rows that results/TABLE.json holds are not run again
-(delete it after a change that they should show). `--quick` takes every cell's small stand-in.
+(delete it after a change that they should show), unless results go to another folder. `--quick`
+takes every cell's small stand-in.
 A file of experiments (evidence.toml) is run in the same way, piece by piece.
 """
 
@@ -27,11 +28,11 @@ RESULTS = Path(__file__).parent / "results"
 def main() -> None:
     """Train what is missing, run every row that has not been run, and write the results."""
     told = _told()
-    if evidence.plans(told.table):
-        if told.device:
-            raise SystemExit("experiments are run on the processor: leave --device out")
-        _experiments(told)
-        return
+    (_experiments if evidence.plans(told.table) else _table)(told)
+
+
+def _table(told: argparse.Namespace) -> None:
+    """Cells, rows and seeds; a stage of it, where another process asks for one."""
     found = table.read(
         told.table, quick=told.quick, seeds=told.seeds, only=told.only, device=told.device
     )
@@ -42,12 +43,13 @@ def main() -> None:
         raise SystemExit("a part of a table is not the table: name another folder with --out")
     cache = cache_folder()
     kept = cache / "rows"
-    rows.recall(RESULTS / f"{found.name}.json", kept)
+    if told.out == RESULTS:  # else it is run again
+        rows.recall(RESULTS / f"{found.name}.json", kept)
     match told.stage:
         case "train":
             training.work(found, told.data, cache, partial(rows.complete, results=kept))
         case "rows":
-            rows.work(found, told.data, cache, kept)
+            rows.work(found, told.data, cache, kept, workers=1 if told.device else WORKERS)
         case stage:
             for each in ("train", "rows") if stage == "all" else ():
                 training.spread([*_again(told), "--stage", each], 1 if told.device else WORKERS)
@@ -56,10 +58,13 @@ def main() -> None:
 
 def _experiments(told: argparse.Namespace) -> None:
     """Experiments are about the evidence, not about methods: no cells, no rows, no seeds."""
+    if told.device:
+        raise SystemExit("experiments are run on the processor: leave --device out")
     if told.quick and told.out == RESULTS:
         raise SystemExit("a quick run is not the real one: name another folder with --out")
     plan, cache = evidence.read(told.table, quick=told.quick), cache_folder()
-    evidence.recall(RESULTS / f"{plan.name}.json", cache)
+    if told.out == RESULTS:
+        evidence.recall(RESULTS / f"{plan.name}.json", cache)
     if told.stage != "page":
         evidence.work(plan, Stage(cache, told.data), told.only)
     evidence.write(plan, cache, told.out, quick=told.quick)
@@ -87,6 +92,7 @@ def _again(told: argparse.Namespace) -> list[str]:
         "--seeds": told.seeds,
         "--only": told.only,
         "--device": told.device,
+        "--out": told.out,
     }
     pairs = [(name, str(value)) for name, value in named.items() if value]
     quick = ["--quick"] if told.quick else []

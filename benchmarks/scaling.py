@@ -19,8 +19,9 @@ from finding import Section, Stage
 from table import Cell, Row, grid
 
 Found = Mapping[str, Any]
+_CUT = " ‡"  # beside an exponent that the last sizes are missing from
 _ENOUGH = 3  # points that an exponent is fitted to
-_LEAST = 0.05  # seconds and megabytes below which a clock, and what else a process does, are noise
+_LEAST = 0.03  # seconds and megabytes below which a clock, and what else a process does, are noise
 
 
 def parts(settings: Mapping[str, Any]) -> list[str]:
@@ -53,7 +54,9 @@ def section(found: Found, settings: Mapping[str, Any]) -> Section:
         for title, key in _SHOWN.items()
         if key != "pass" or settings["what"] == _WIDTH
     ]
-    return Section((settings["reading"] + "\n", *tables), picture=_drawn(sized, settings["what"]))
+    note = "‡: what was over the limit is no point of it.\n"
+    picture = _drawn(sized, settings["what"])
+    return Section((settings["reading"] + "\n", *tables, note), picture=picture)
 
 
 _WIDTH = "parameters"
@@ -93,15 +96,22 @@ def _grows(sized: Mapping[int, Mapping[str, Any]], names: Sequence[str], key: st
     for name in names:
         points = _points(sized, name, key)
         many = len(points) >= _ENOUGH
-        told.append(f"*{_exponent(points):.2f}*" if many else "-")
+        cut = any(name in each and each[name]["over"] for each in sized.values())
+        told.append((f"*{_exponent(points):.2f}*" + _CUT * cut) if many else "-")
     return told
 
 
 def _points(
     sized: Mapping[int, Mapping[str, Any]], name: str, key: str
 ) -> list[tuple[float, float]]:
-    found = [(size, _value(each[name], key)) for size, each in sized.items() if name in each]
-    return [(size, value) for size, value in found if value is not None and value >= _LEAST]
+    """Sizes with what was measured there, if that is more than noise."""
+    clear = "megabytes" if key == "megabytes" else "seconds"
+    found = [
+        (size, _value(each[name], key))
+        for size, each in sized.items()
+        if name in each and (_value(each[name], clear) or 0.0) >= _LEAST
+    ]
+    return [(size, value) for size, value in found if value is not None]
 
 
 def _exponent(points: Sequence[tuple[float, float]]) -> float:

@@ -70,7 +70,8 @@ class Cell:
     @property
     def original(self) -> str:
         """What its original is known by, in words: cells that ask for other samples share it."""
-        changes = sorted(self.forget.items()) if "hard" in self.forget else ""
+        changing = self.forget.get("hard") in hardness.CHANGES
+        changes = sorted(self.forget.items()) if changing else ""
         return f"{self.problem} {sorted(self.settings.items())} {changes}"
 
     @property

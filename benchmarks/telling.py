@@ -1,6 +1,5 @@
 """Say what was done, how much is left, and about how long that will take."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ class Left:
     """What is left for all processes that work on the same."""
 
     count: Callable[[], int]  # of what nobody has done yet
-    workers: int = os.cpu_count() or 1
+    workers: int
     done: int = 0  # by this process
     started: float = field(default_factory=time.perf_counter)
 

@@ -24,7 +24,7 @@ from expunge.tasks import Batch
 from expunge.tasks.reading import mapped
 
 Score = Callable[[nn.Module, Batch], Float[Tensor, " k"]]
-"""Numbers to differentiate, of a batch of one sample."""
+"""Numbers to differentiate: of every sample one, or of a batch of one sample several."""
 
 _NUMBERS = 2**25  # that gradients of one chunk hold at most
 _MOST = 512  # samples of a chunk
@@ -71,9 +71,11 @@ def worth(
     """
     asked, count = _some(batches.part.indices, most), len(batches.part)
     layers = separable(model) if numbers == 1 else None
-    sums = None if layers is None else _by_products(model, layers, batches, asked, score, power)
+    sums = None
+    if layers is not None:
+        sums = _by_products(model, layers, batches, asked=asked, score=score, power=power)
     if sums is None:
-        sums = _by_mapping(model, batches, asked, score, power, numbers)
+        sums = _by_mapping(model, batches, asked=asked, score=score, power=power, numbers=numbers)
     share = count / len(asked) if len(asked) else 1.0
     return Worth({name: value * share for name, value in sums.items()}, count)
 
@@ -82,14 +84,16 @@ def _by_products(
     model: nn.Module,
     layers: Layers,
     batches: Batches,
+    *,
     asked: Int[Tensor, " m"],
     score: Score,
     power: int,
 ) -> dict[str, Tensor] | None:
     """One pass backwards for many samples at once; None: this model does not bear it."""
     sums = {n: p.detach().double() * 0 for n, p in model.named_parameters() if p.requires_grad}
-    for ids in asked.split(_MOST):
-        found = singled(model, layers, partial(score, model, batches.take(ids)), power)
+    for place, ids in enumerate(asked.split(_MOST)):
+        scores = partial(score, model, batches.take(ids))
+        found = singled(model, layers, scores, power=power, check=place == 0)
         if found is None:
             return None
         sums = {name: sums[name] + value.double() for name, value in found.items()}
@@ -99,6 +103,7 @@ def _by_products(
 def _by_mapping(
     model: nn.Module,
     batches: Batches,
+    *,
     asked: Int[Tensor, " m"],
     score: Score,
     power: int,

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from expunge.errors import CannotRead, MissingInput
-from expunge.storing import digest_text, write_json, writing
+from expunge.storing import digest_text, read_json, write_json, writing
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Arrays = dict[str, Array]
@@ -34,6 +34,8 @@ _DAMAGED = (  # all that readers raise on a file that is cut short, altered or o
     pickle.UnpicklingError,
     struct.error,
     zlib.error,
+    AttributeError,
+    TypeError,
     EOFError,
     LookupError,
     OSError,
@@ -133,7 +135,8 @@ def mapped(folder: Path, make: Callable[[], Arrays]) -> Arrays:
             with writing(folder / f"{name}.npy") as file:
                 np.save(file, values, allow_pickle=False)
         write_json(folder / _DONE, "decoded", {"names": sorted(found)})
-    return {path.stem: np.load(path, mmap_mode="c") for path in sorted(folder.glob("*.npy"))}
+    names = read_json(folder / _DONE, "decoded")["names"]
+    return {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in names}
 
 
 def contents(arrays: Arrays) -> str:

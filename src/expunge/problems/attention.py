@@ -56,9 +56,10 @@ class Attention(nn.Module):
     """What a place hears of all others, then a perceptron; each is added to what came in."""
 
     def __init__(self, width: int, head: int = 32) -> None:
-        """As many heads as ``width`` has room for."""
+        """As many heads as ``width`` has room for, and can be shared out among."""
         super().__init__()
-        self.heads = max(1, width // head)
+        room = max(1, width // head)
+        self.heads = next(count for count in range(room, 0, -1) if width % count == 0)
         self.hears = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 3 * width))
         self.says = nn.Linear(width, width)
         self.thinks = nn.Sequential(

@@ -3,11 +3,17 @@
 The last 2,000 training pictures are the validation set; the published order is random.
 """
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Literal
+
+from torch import nn
 
 from expunge.fitting import Fit
+from expunge.problems.all_cnn import all_cnn
 from expunge.problems.archives import Archive
+from expunge.problems.attention import vit
 from expunge.problems.images import CropAndFlip, labelled
 from expunge.problems.networks import resnet18
 from expunge.problems.pictures import cifar_forms, strips
@@ -29,6 +35,11 @@ ARCHIVE = Archive(
     ),
     contents="c0105941965d777edcbdec74004cc087f4a70e0f92a03ecf7b3ec51b23528631",
 )
+_NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "resnet18": resnet18,
+    "all_cnn": all_cnn,
+    "vit": vit,
+}
 _TRAIN = 48_000
 _MEAN, _DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
@@ -36,12 +47,13 @@ _MEAN, _DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 def cifar10(
     *,
     data: str | Path | None = None,
+    network: Literal["resnet18", "all_cnn", "vit"] = "resnet18",
     width: int = 16,
     epochs: int = 14,
     lr: float = 0.1,
     augment: bool = True,
 ) -> Problem:
-    """A residual network of 18 layers on CIFAR-10, by a one-cycle schedule.
+    """A residual network of 18 layers on CIFAR-10, or another, by a one-cycle schedule.
 
     Pictures are moved by two pixels at most: four, as usual, are too many for so few epochs.
     """
@@ -55,5 +67,7 @@ def cifar10(
         test=test,
         validation=train.only(slice(_TRAIN, None)),
         task=Classification(),
-        recipe=Recipe(partial(resnet18, width=width), fit, name=f"cifar10-resnet18-{width}"),
+        recipe=Recipe(
+            partial(_NETWORKS[network], width=width), fit, name=f"cifar10-{network}-{width}"
+        ),
     )

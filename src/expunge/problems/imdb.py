@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +34,7 @@ WORDS = 20_000
 """How many are known; numbers 0 and 1 stand for none and for any other."""
 _SHARE = 0.1  # of the training reviews, that validate
 _FILM = re.compile(r"tt(\d+)")
+_FILMS = re.compile(r"(train|test)/urls_(neg|pos)\.txt")
 _PLACE = re.compile(r"(train|test)/(neg|pos)/(\d+)_\d+\.txt")
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 
@@ -48,7 +49,8 @@ def imdb(
 ) -> Problem:
     """Tell praise from blame: a small transformer, trained from nothing by a one-cycle schedule."""
     found = ARCHIVE.arrays(data)
-    kept = cache_folder() / f"imdb-{digest_text(ARCHIVE.contents, str(length), 'words')[:16]}"
+    key = digest_text(ARCHIVE.contents, str(length), str(WORDS), _WORD.pattern)
+    kept = cache_folder() / f"imdb-{key[:16]}"
     pieces = torch.from_numpy(mapped(kept, partial(_numbered, found, length))["pieces"])
     answers = [torch.from_numpy(found[name]) for name in ("label", "movie")]
     tests = torch.from_numpy(found["test"])
@@ -113,7 +115,7 @@ def _numbered(found: Arrays, length: int) -> Arrays:
     pieces = np.zeros((len(texts), length), np.int32)
     half = length // 2
     for row, text in zip(pieces, texts, strict=True):
-        some = text if len(text) <= length else text[: length - half] + text[-half:]
+        some = text if len(text) <= length else text[: length - half] + text[len(text) - half :]
         row[: len(some)] = [number.get(word, 1) for word in some]
     return {"pieces": pieces}
 
@@ -150,15 +152,15 @@ def _folder(paths: Sequence[Path]) -> Arrays:
 
 
 def _packed(paths: Sequence[Path]) -> Arrays:
-    """As it is fetched."""
+    """As it is fetched; half of it are reviews without an opinion, which are left out."""
     with tarfile.open(paths[0]) as tar:
-        files = {
-            "/".join(PurePosixPath(member.name).parts[-3:]): file.read()
-            for member in tar
-            if (file := tar.extractfile(member))
-        }
-    inside = {name.removeprefix("aclImdb/"): raw for name, raw in files.items()}
-    return _of_files(inside)
+        files = {}
+        for member in tar:
+            name = member.name.partition("aclImdb/")[2]
+            if _PLACE.fullmatch(name) or _FILMS.fullmatch(name):
+                file = tar.extractfile(member)
+                files[name] = b"" if file is None else file.read()
+    return _of_files(files)
 
 
 def _of_files(files: Mapping[str, bytes]) -> Arrays:

@@ -114,7 +114,7 @@ def _packed(paths: Sequence[Path]) -> Arrays:
 
 def _batch(raw: bytes) -> Arrays:
     told = _Numbers(io.BytesIO(raw), encoding="bytes").load()
-    rows = np.asarray(told[b"data"], np.uint8).reshape(-1, *_CIFAR)
+    rows = told[b"data"].values.astype(np.uint8).reshape(-1, *_CIFAR)
     return {"x": rows, "y": np.asarray(told[b"labels"], np.int64)}
 
 
@@ -124,9 +124,29 @@ def _joined(batches: Sequence[Arrays]) -> Arrays:
     return joined | {f"{what}_test": values for what, values in test.items()}
 
 
-def _shell(_kind: type, shape: tuple[int, ...], _typecode: bytes) -> Array:
+class _Kind:
+    """A type of numbers by its code; whatever else a file says of it is not heard."""
+
+    def __init__(self, code: bytes | str, *_flags: object) -> None:
+        found = code.decode("ascii") if isinstance(code, bytes) else code
+        if found.lstrip("<>=|")[:1] not in "biuf":
+            raise pickle.UnpicklingError(f"a batch of numbers holds {found!r}")
+        self.code = found
+
+    def __setstate__(self, _state: object) -> None:
+        """The order of bytes, which one byte does not have."""
+
+
+class _Rows:
     """An array that is about to be filled."""
-    return np.ndarray(shape, np.int8)
+
+    def __init__(self, *_shape: object) -> None:
+        self.values = np.empty(0, np.uint8)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, across, raw = state
+        rows = np.frombuffer(raw, kind.code)
+        self.values = rows.reshape(shape, order="F" if across else "C")
 
 
 def _bytes(text: str, _encoding: str) -> bytes:
@@ -134,10 +154,10 @@ def _bytes(text: str, _encoding: str) -> bytes:
 
 
 _ALLOWED: dict[tuple[str, str], Any] = {
-    ("numpy.core.multiarray", "_reconstruct"): _shell,
-    ("numpy._core.multiarray", "_reconstruct"): _shell,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _Rows,
+    ("numpy._core.multiarray", "_reconstruct"): _Rows,
+    ("numpy", "ndarray"): None,  # named, and never called
+    ("numpy", "dtype"): _Kind,
     ("_codecs", "encode"): _bytes,  # Python's own pickles of bytes, in the old protocols
 }
 

@@ -45,11 +45,13 @@ class Sentences:
         columns = () if self.known is None else (self.known,)
         return self.pieces, self.labels, *columns
 
-    def prepare(self, pieces: Tensor, labels: Tensor, *known: Tensor) -> dict[str, Tensor]:
+    def prepare(
+        self, pieces: Tensor, labels: Tensor, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Turn stored rows into a batch."""
         there = (pieces != _PADDING).long()
         batch = {"input_ids": pieces.long(), "attention_mask": there, "labels": labels}
-        return batch | dict(zip(("known",), known, strict=False))
+        return batch if known is None else batch | {"known": known}
 
 
 def words_of(batch: Batch) -> dict[str, Tensor]:
