@@ -8,7 +8,6 @@ from torch.utils.data import TensorDataset
 
 from expunge import Classification, valuing
 from expunge.batching import Batches
-from expunge.singling import separable, singled
 from expunge.splitting import Part
 from expunge.valuing import worth
 
@@ -88,17 +87,6 @@ def test_what_is_frozen_is_not_valued():
         torch.testing.assert_close(found.sums[name].float(), value)
 
 
-class Crosswise(nn.Module):
-    """It reads samples in another order than it answers them in."""
-
-    def __init__(self):
-        super().__init__()
-        self.read = nn.Linear(3, 4)
-
-    def forward(self, x):
-        return self.read(x.flip(0)).flip(0)
-
-
 class Tied(nn.Module):
     """A layer whose weight is an embedding's."""
 
@@ -158,13 +146,48 @@ def test_what_is_no_product_is_found_in_another_way(name):
         torch.testing.assert_close(found.sums[parameter].float(), value)
 
 
-def test_rows_of_other_samples_are_not_taken_for_them():
+class Gated(nn.Module):
+    """A weight that is used behind its layer's back, for some samples only."""
+
+    def __init__(self):
+        super().__init__()
+        self.say = nn.Linear(4, 5)
+
+    def forward(self, x):
+        return self.say(x) + x[:, :1].relu() * F.linear(x, self.say.weight)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_weight_that_is_used_in_secret_is_noticed(seed):
+    torch.manual_seed(seed)
+    model = Gated()
+    data = TensorDataset(torch.randn(8, 4), torch.arange(8) % 5)
+    found = worth(model, Batches(Part.whole(data)), Classification().loss)
+    for name, value in by_loop(model, data, 2).items():
+        torch.testing.assert_close(found.sums[name].float(), value)
+
+
+SCORES = {
+    "shared out": lambda model, batch: Classification().loss(model, batch) / len(batch[0]),
+    "of no dimension": lambda model, batch: Classification().loss(model, batch).sum(),
+    "of one column": lambda model, batch: Classification().loss(model, batch)[:, None],
+}
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_scores_are_those_of_each_sample_by_itself(name):
     torch.manual_seed(0)
-    model = Crosswise()
-    batch = torch.randn(7, 3), torch.arange(7) % 4
-    layers = separable(model)
+    model = nn.Linear(4, 5)
+    data = TensorDataset(torch.randn(8, 4), torch.arange(8) % 5)
+    found = worth(model, Batches(Part.whole(data)), SCORES[name])
+    for parameter, value in by_loop(model, data, 2).items():
+        torch.testing.assert_close(found.sums[parameter].float(), value)
 
-    def scores():
-        return F.cross_entropy(model(batch[0]), batch[1], reduction="none")
 
-    assert singled(model, layers, scores, power=2, check=True) is None
+def test_nobody_is_asked_and_nothing_learns():
+    model = nn.Linear(4, 5)
+    none = Batches(Part(TensorDataset(torch.randn(8, 4), torch.zeros(8).long()), torch.arange(0)))
+    assert not worth(model, none, Classification().loss).sums["weight"].any()
+    model.requires_grad_(requires_grad=False)
+    data = TensorDataset(torch.randn(8, 4), torch.arange(8) % 5)
+    assert worth(model, Batches(Part.whole(data)), Classification().loss).sums == {}

@@ -2,8 +2,8 @@
 
 A linear layer's gradient is what it is told back times what it heard, sample by sample: so powers
 of it, added up over samples, are one product of matrices, and no gradient of a single sample is
-ever held. One sample is asked for its gradient in truth: where its product is another one, weights
-are used in other ways too, or rows are no samples, and nothing is told. Convolutions are left out:
+ever held. Where products do not add up to the gradient itself, weights are used in other ways too,
+and nothing is told; nor where what is heard is not one row a sample. Convolutions are left out:
 their patches cost more than torch.func takes.
 """
 
@@ -34,13 +34,10 @@ def singled(
     layers: Layers,
     scores: Callable[[], Float[Tensor, " n"]],
     *,
+    count: int,
     power: int,
-    check: bool,
 ) -> Sums | None:
-    """Powers of the gradients of every score, added up; None: they cannot be told apart.
-
-    Where it is to ``check``, the sample with the largest score is asked in truth.
-    """
+    """Powers of the gradients of so many scores, added up; None: they cannot be told apart."""
     ears = {name: _Ear(layer) for name, layer in layers.items()}
     hooks = [layer.register_forward_hook(ears[name]) for name, layer in layers.items()]
     try:
@@ -48,29 +45,25 @@ def singled(
     finally:
         for hook in hooks:
             hook.remove()
-    if found.ndim != 1 or not found.requires_grad:
+    if found.shape != (count,) or not found.requires_grad:
         return None
     learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    one, alone = int(found.abs().argmax()), None
-    if check:
-        alone = _slopes(found[one], learning)
-        for ear in ears.values():
-            ear.told.clear()
-    _slopes(found.sum(), learning)
-    sums: Sums = {}
+    whole, sums = _slopes(found.sum(), learning), {}
     for name, parameter in learning.items():
         place, _, which = name.rpartition(".")
-        if not ears[place].understood(len(found)):
+        ear = ears[place]
+        if not ear.understood(count, parameter.dtype):
             return None
-        if alone is not None and not _close(ears[place].slope(which, one), alone[name]):
+        powers = ear.powers(which, power)
+        if not (_close(ear.slope(which), whole[name]) and bool(powers.isfinite().all())):
             return None
-        sums[name] = ears[place].powers(which, power).view_as(parameter)
+        sums[name] = powers.view_as(parameter)
     return sums
 
 
 def _slopes(of: Tensor, learning: Mapping[str, Tensor]) -> dict[str, Tensor]:
     held = [*learning.values()]
-    found = torch.autograd.grad(of, held, retain_graph=True, materialize_grads=True)
+    found = torch.autograd.grad(of, held, materialize_grads=True)
     return dict(zip(learning, found, strict=True))
 
 
@@ -100,15 +93,16 @@ class _Ear:
         if said.requires_grad:
             said.register_hook(self.told.append)
 
-    def understood(self, count: int) -> bool:
+    def understood(self, count: int, dtype: torch.dtype) -> bool:
         """Whether it heard nothing, or one row of every sample, once."""
         rows = [*self.heard, *self.told]
-        alike = all(each is not None and each.ndim == 2 and len(each) == count for each in rows)
+        alike = all(r is not None and r.ndim == 2 and len(r) == count and r.dtype == dtype
+                    for r in rows)  # fmt: skip
         return not self.heard or (len(self.heard) == len(self.told) == 1 and alike)
 
-    def slope(self, which: str, row: int) -> Tensor:
-        """The gradient of one sample."""
-        return self._product(which, lambda rows: rows[row : row + 1])
+    def slope(self, which: str) -> Tensor:
+        """The gradient of all samples together."""
+        return self._product(which, lambda rows: rows)
 
     def powers(self, which: str, power: int) -> Tensor:
         """Those of all samples to this power, added up."""

@@ -28,6 +28,7 @@ Score = Callable[[nn.Module, Batch], Float[Tensor, " k"]]
 
 _NUMBERS = 2**25  # that gradients of one chunk hold at most
 _MOST = 512  # samples of a chunk
+_ALIKE = 1e-3  # how far the score of a sample may lie from what it is among others
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +71,9 @@ def worth(
         most: Samples that are asked, at most; drawn at random, they stand for all. 0: all.
     """
     asked, count = _some(batches.part.indices, most), len(batches.part)
+    nothing = {n: torch.zeros_like(p) for n, p in model.named_parameters() if p.requires_grad}
+    if not len(asked) or not nothing:
+        return Worth(nothing, count)
     layers = separable(model) if numbers == 1 else None
     sums = None
     if layers is not None:
@@ -91,13 +95,22 @@ def _by_products(
 ) -> dict[str, Tensor] | None:
     """One pass backwards for many samples at once; None: this model does not bear it."""
     sums = {n: p.detach().double() * 0 for n, p in model.named_parameters() if p.requires_grad}
-    for place, ids in enumerate(asked.split(_MOST)):
+    vouched = False
+    for ids in asked.split(_MOST):
         scores = partial(score, model, batches.take(ids))
-        found = singled(model, layers, scores, power=power, check=place == 0)
-        if found is None:
+        found = singled(model, layers, scores, count=len(ids), power=power)
+        if found is None or not (vouched or _alone(model, batches, ids, score=score)):
             return None
+        vouched = True
         sums = {name: sums[name] + value.double() for name, value in found.items()}
     return sums
+
+
+@torch.no_grad()
+def _alone(model: nn.Module, batches: Batches, ids: Int[Tensor, " n"], *, score: Score) -> bool:
+    """Whether the first sample scores by itself what it scores among others."""
+    among, alone = score(model, batches.take(ids)), score(model, batches.take(ids[:1]))
+    return bool(torch.allclose(among[:1], alone, rtol=_ALIKE, atol=_ALIKE))
 
 
 def _by_mapping(
@@ -131,7 +144,7 @@ class _Scored(nn.Module):
         self.model, self.score = model, score
 
     def forward(self, batch: Batch) -> Float[Tensor, " k"]:
-        return self.score(self.model, batch)
+        return self.score(self.model, batch).reshape(-1)
 
 
 def _each(

@@ -6,11 +6,6 @@ what is in them, so that it tells whatever form was at hand.
 
 import lzma
 import os
-import pickle
-import struct
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -19,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from expunge.errors import CannotRead, MissingInput
+from expunge.errors import CannotRead, CannotWrite, ExpungeError, MissingInput
 from expunge.storing import digest_text, read_json, write_json, writing
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -27,20 +22,6 @@ Arrays = dict[str, Array]
 
 _CHUNK = 1 << 24
 _DONE = "contents.json"  # written last: what lies beside it is whole
-_DAMAGED = (  # all that readers raise on a file that is cut short, altered or of another kind
-    zipfile.BadZipFile,
-    lzma.LZMAError,
-    tarfile.TarError,
-    pickle.UnpicklingError,
-    struct.error,
-    zlib.error,
-    AttributeError,
-    TypeError,
-    EOFError,
-    LookupError,
-    OSError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +48,14 @@ class Archive:
             MissingInput: No form of it is there.
             CannotRead: What is there is damaged, or something else.
         """
-        form, paths = self._found(data_folder(data))
-        stats = [(path.resolve(), path.stat()) for path in paths]
+        try:
+            form, paths = self._found(data_folder(data))
+            stats = [(path.resolve(), path.stat()) for path in paths]
+        except OSError as why:
+            raise CannotRead(
+                f"{why.filename} cannot be looked at: {why.strerror}",
+                hint="let this user read the data folder, or name another one.",
+            ) from why
         key = digest_text(self.contents, *(f"{p} {s.st_size} {s.st_mtime_ns}" for p, s in stats))
         kept = cache_folder() / f"{self.name.lower().replace(' ', '-')}-{key[:16]}"
         return mapped(kept, lambda: self._read(form, paths))
@@ -87,18 +74,20 @@ class Archive:
     def _read(self, form: Form, paths: Sequence[Path]) -> Arrays:
         try:
             found = form.read(paths)
-        except _DAMAGED as why:
-            raise self._damaged(form, paths, str(why) or type(why).__name__) from why
+        except ExpungeError:
+            raise
+        except Exception as why:  # readers of foreign files raise whatever they like
+            told = str(why).splitlines() or [type(why).__name__]
+            raise self._damaged(form, paths, told[0]) from why
         digest = contents(found)
         if self.contents and digest != self.contents:
             raise self._damaged(form, paths, f"the digest of its contents is {digest}")
         return found
 
     def _damaged(self, form: Form, paths: Sequence[Path], why: str) -> CannotRead:
-        known = zip(paths, form.files.values(), strict=True)
         wrong = [
             f"the SHA-256 of {path} is {found}, and {wanted} was expected"
-            for path, wanted in known
+            for path, wanted in zip(paths, form.files.values(), strict=True)
             if wanted and (found := _digest(path)) != wanted
         ]
         told = "; ".join(wrong) or f"contents of the digest {self.contents} were expected"
@@ -123,20 +112,45 @@ def cache_folder() -> Path:
     """Where decoded data and trained models are kept between runs."""
     told = os.environ.get("EXPUNGE_CACHE") or Path.home() / ".cache" / "expunge"
     folder = Path(told)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as why:
+        raise CannotWrite(
+            f"{folder} cannot be made: {why.strerror}",
+            hint="set EXPUNGE_CACHE to a folder that you may write to.",
+        ) from why
     return folder
 
 
 def mapped(folder: Path, make: Callable[[], Arrays]) -> Arrays:
-    """Arrays that are made once, and mapped from a folder of the cache ever after."""
-    if not (folder / _DONE).exists():
-        found = make()
-        for name, values in found.items():
+    """Arrays that are made once, and mapped from a folder of the cache ever after.
+
+    What was not written to its end, or was cut since, is made again.
+    """
+    found = _kept(folder)
+    if found is None:
+        made = make()
+        for name, values in made.items():
             with writing(folder / f"{name}.npy") as file:
                 np.save(file, values, allow_pickle=False)
-        write_json(folder / _DONE, "decoded", {"names": sorted(found)})
-    names = read_json(folder / _DONE, "decoded")["names"]
-    return {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in names}
+        sizes = {name: (folder / f"{name}.npy").stat().st_size for name in made}
+        write_json(folder / _DONE, "decoded", {"bytes": sizes})
+        found = _kept(folder)
+    if found is None:
+        raise CannotRead(f"{folder} changes while it is read", hint="delete it, and begin again.")
+    return found
+
+
+def _kept(folder: Path) -> Arrays | None:
+    """What lies there, if all of it does."""
+    try:
+        sizes = read_json(folder / _DONE, "decoded")["bytes"]
+        paths = {name: folder / f"{name}.npy" for name in sizes}
+        if any(path.stat().st_size != sizes[name] for name, path in paths.items()):
+            return None
+        return {name: np.load(path, mmap_mode="c") for name, path in paths.items()}
+    except (CannotRead, OSError, LookupError):
+        return None
 
 
 def contents(arrays: Arrays) -> str:
@@ -168,7 +182,10 @@ def _first_missing(form: Form, folder: Path) -> str:
 
 def _digest(path: Path) -> str:
     found = sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            found.update(chunk)
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                found.update(chunk)
+    except OSError:
+        return "not to be had"
     return found.hexdigest()

@@ -170,11 +170,18 @@ def _of_files(files: Mapping[str, bytes]) -> Arrays:
         if found := _PLACE.fullmatch(name):
             places[found[1], found[2], int(found[3])] = raw
     return _told(
-        Review(split, label, _movie(film), places[split, opinion, k].decode())
+        Review(split, label, _movie(film), _text(places, (split, opinion, k)))
         for split in ("train", "test")
         for label, opinion in enumerate(("neg", "pos"))
         for k, film in enumerate(files[f"{split}/urls_{opinion}.txt"].decode().splitlines())
     )
+
+
+def _text(places: Mapping[tuple[str, str, int], bytes], place: tuple[str, str, int]) -> str:
+    try:
+        return places[place].decode()
+    except (LookupError, UnicodeDecodeError) as why:
+        raise ValueError(f"review {'/'.join(map(str, place))} is missing or no text") from why
 
 
 def _movie(address: str) -> int:

@@ -10,6 +10,7 @@ import math
 import pickle
 import struct
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
@@ -83,7 +84,10 @@ def _labels(name: str, values: Array) -> Array:
 
 def _idx_file(path: Path) -> Array:
     raw = path.read_bytes()
-    raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
+    try:
+        raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
+    except (OSError, EOFError, zlib.error) as why:
+        raise ValueError(f"{path.name} is cut or altered: {why}") from why
     zero, kind, dimensions = struct.unpack_from(">HBB", raw)
     if zero or kind != _BYTES:
         raise ValueError(f"{path} does not begin as an IDX file of bytes does")
@@ -102,18 +106,25 @@ def cifar_forms(folder: str) -> Iterator[Form]:
 
 
 def _unpacked(paths: Sequence[Path]) -> Arrays:
-    return _joined([_batch(path.read_bytes()) for path in paths])
+    return _joined([_batch(path.read_bytes(), path.name) for path in paths])
 
 
 def _packed(paths: Sequence[Path]) -> Arrays:
     with tarfile.open(paths[0]) as tar:
         inside = {Path(member.name).name: member for member in tar}
-        files = [tar.extractfile(inside[name]) for name in (*_BATCHES, "test_batch")]
-        return _joined([_batch(file.read()) for file in files if file])
+        files = {name: tar.extractfile(inside[name]) for name in (*_BATCHES, "test_batch")}
+        batches = [_batch(b"" if file is None else file.read(), n) for n, file in files.items()]
+    return _joined(batches)
 
 
-def _batch(raw: bytes) -> Arrays:
-    told = _Numbers(io.BytesIO(raw), encoding="bytes").load()
+def _batch(raw: bytes, name: str) -> Arrays:
+    try:
+        return _pictures(_Numbers(io.BytesIO(raw), encoding="bytes").load())
+    except Exception as why:
+        raise ValueError(f"{name} is no batch of CIFAR: {why}") from why
+
+
+def _pictures(told: Any) -> Arrays:
     rows = told[b"data"].values.astype(np.uint8).reshape(-1, *_CIFAR)
     return {"x": rows, "y": np.asarray(told[b"labels"], np.int64)}
 
