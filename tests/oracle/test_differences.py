@@ -193,6 +193,20 @@ def test_few_samples_on_either_side_raise_no_more_false_alarms(m, n):
     assert alarms / 300 <= 0.08
 
 
+def test_two_copies_of_one_sample_are_no_certainty():
+    generator = torch.Generator().manual_seed(0)
+    others = [torch.randn(200, generator=generator, dtype=torch.float64) for _ in range(6)]
+    copies = [
+        torch.full((2,), value, dtype=torch.float64) for value in (1.5, 1.4, 1.6, 1.5, 1.3, 1.4)
+    ]
+    mine, *theirs = zip(copies, others, strict=True)
+    found = auc_difference(mine, theirs).interval
+    assert found.high - found.low > 0.3
+    apart = [torch.tensor([value, value + 1e-3], dtype=torch.float64) for value in (3.0, 1.0, 1.1)]
+    told = auc_difference((apart[0], others[0]), [*zip(apart[1:], others[1:3], strict=True)])
+    assert told.interval.high - told.interval.low > 0.1
+
+
 def test_what_sets_the_width_is_named():
     world = World(10)
     calm = auc_difference(world.model(), [world.model() for _ in range(5)])

@@ -24,6 +24,8 @@ from expunge.algebra.statistics import (
     placements,
 )
 
+_FEW = 5  # samples of a side, of which fewer have no variance to speak of
+
 Limit = Literal["samples", "models"]
 
 
@@ -42,7 +44,8 @@ def auc_difference(
     """AUC of one model less the mean AUC of reference models on the same samples.
 
     Samples: DeLong's variance of the paired placements, with Welch's degrees of freedom; where
-    it is zero, Newcombe's intervals of both AUCs, squared and added.
+    fewer than five samples are on a side, which may be copies of each other, or the variance is
+    zero, Newcombe's intervals of both AUCs, squared and added.
     """
     above, below = placements(*candidate)
     if len(references) < 2 or min(len(above), len(below)) < 2:
@@ -52,7 +55,7 @@ def auc_difference(
     apart_below = below - torch.stack([b for _, b in pairs]).mean(0)
     aucs = torch.stack([a.mean() for a, _ in pairs])
     of_members, of_others = mean_variance(apart_above), mean_variance(apart_below)
-    if of_members + of_others == 0:
+    if of_members + of_others == 0 or min(len(above), len(below)) < _FEW:
         own, theirs = (
             Interval(x, *newcombe(x, len(above), len(below)))
             for x in (above.mean().item(), aucs.mean().item())
