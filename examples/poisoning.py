@@ -40,8 +40,9 @@ from expunge.metrics.attribution import Attribution
 from expunge.observing import BATCH, observe
 from expunge.outcome import Outcome
 from expunge.problems import Problem
+from expunge.problems.archives import cache_folder
 from expunge.problems.cifar10 import cifar10
-from expunge.problems.images import Images, cache_folder
+from expunge.problems.images import Images
 from expunge.problems.networks import small_cnn
 from expunge.reporting import render
 from expunge.splitting import Part

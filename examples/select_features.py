@@ -12,12 +12,11 @@ is good for. Two controls get the same penalty: as many inputs drawn at random, 
 
 import argparse
 import csv
+import io
 import json
-import lzma
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +25,7 @@ from torch.nn import functional as F
 
 from expunge.algebra.dependence import foci
 from expunge.algebra.statistics import mean_interval
-from expunge.problems.images import archive
+from expunge.problems.adult import ARCHIVE
 
 NUMBERS = ("age", "education_num", "capital_gain", "capital_loss", "hours_per_week")
 WORDS = ("workclass", "marital_status", "occupation", "relationship", "race", "native_country")
@@ -51,10 +50,9 @@ class People:
         return (self.high == income) & (self.man == sex)
 
 
-def read(path: Path) -> People:
+def read(text: str) -> People:
     """Numbers standardised, words as one input each."""
-    with lzma.open(path, "rt", encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
 
     def says(column: str, word: str) -> Tensor:
         return torch.tensor([row[column] == word for row in rows])
@@ -156,8 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=5, help="samples to draw")
     parser.add_argument("--strengths", type=float, nargs="+", default=[0.1, 1.0, 10.0])
     asked = parser.parse_args(arguments)
-    published = "https://archive.ics.uci.edu/dataset/2/adult"
-    people = read(archive(asked.data, "tabular/adult.csv.xz", published))
+    people = read(ARCHIVE.arrays(asked.data)["bytes"].tobytes().decode())
     found = run(people, asked.strengths, asked.seeds)
     sys.stdout.write(json.dumps(found, indent=1) + "\n")
 
