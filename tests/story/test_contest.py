@@ -21,8 +21,13 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 @pytest.fixture(autouse=True)
 def scripts(monkeypatch):
-    """Benchmarks are scripts beside each other, no package."""
+    """Benchmarks are scripts beside each other, no package; their names are those of others too."""
+    before = set(sys.modules)
     monkeypatch.syspath_prepend(str(BENCHMARKS))
+    yield
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCHMARKS)):
+            del sys.modules[name]
 
 
 def test_a_pass_is_counted_by_its_operations():

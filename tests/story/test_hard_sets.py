@@ -1,5 +1,6 @@
 """Who leaves where it is hard to leave: known by heart, alike, wrongly labelled, or copied."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,14 @@ COUNT = 20
 
 @pytest.fixture(autouse=True)
 def scripts(monkeypatch, tmp_path):
-    """Benchmarks are scripts beside each other, no package."""
+    """Benchmarks are scripts beside each other, no package; their names are those of others too."""
+    before = set(sys.modules)
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     monkeypatch.setenv("EXPUNGE_CACHE", str(tmp_path))
+    yield
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCHMARKS)):
+            del sys.modules[name]
 
 
 def asked(kind, problem, seed=0):
