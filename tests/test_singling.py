@@ -12,18 +12,6 @@ from expunge.splitting import Part
 from expunge.valuing import worth
 
 
-def by_loop(model, rows, power):
-    """Powers of the gradients of every sample's loss, added up; frozen parameters left out."""
-    learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    sums = {name: torch.zeros_like(p) for name, p in learning.items()}
-    for x, y in rows:
-        loss = F.cross_entropy(model(x[None]), y[None])
-        found = torch.autograd.grad(loss, [*learning.values()])
-        for name, g in zip(learning, found, strict=True):
-            sums[name] += g.abs() ** power
-    return sums
-
-
 class Twice(nn.Module):
     """One layer that is heard twice, and a weight that is used behind its layer's back."""
 
@@ -44,7 +32,7 @@ def plain():
 
 
 @pytest.mark.parametrize("power", [1, 2])
-def test_products_are_what_a_loop_finds(power, monkeypatch):
+def test_products_are_what_a_loop_finds(power, monkeypatch, by_loop):
     monkeypatch.setattr(valuing, "_by_mapping", lambda *_: pytest.fail("not by products"))
     monkeypatch.setattr(valuing, "_MOST", 4)  # a few samples at a time
     torch.manual_seed(0)
@@ -59,7 +47,7 @@ def test_products_are_what_a_loop_finds(power, monkeypatch):
 
 
 @pytest.mark.parametrize("hidden", [False, True])
-def test_where_a_weight_is_used_twice_products_are_not_believed(hidden):
+def test_where_a_weight_is_used_twice_products_are_not_believed(hidden, by_loop):
     torch.manual_seed(0)
     model = Twice(hidden=hidden)
     data = TensorDataset(torch.randn(9, 4), torch.arange(9) % 4)
@@ -77,7 +65,7 @@ def test_a_layer_that_is_not_asked_is_worth_nothing():
     assert not found.sums["spare.weight"].any()
 
 
-def test_what_is_frozen_is_not_valued():
+def test_what_is_frozen_is_not_valued(by_loop):
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 3))
     model[0].requires_grad_(requires_grad=False)
     data = TensorDataset(torch.randn(9, 4), torch.arange(9) % 3)
@@ -136,7 +124,7 @@ ODD = {
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
 @pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
 @pytest.mark.parametrize("name", ODD)
-def test_what_is_no_product_is_found_in_another_way(name):
+def test_what_is_no_product_is_found_in_another_way(name, by_loop):
     make, shape = ODD[name]
     torch.manual_seed(0)
     model = make().eval()
@@ -158,7 +146,7 @@ class Gated(nn.Module):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_weight_that_is_used_in_secret_is_noticed(seed):
+def test_a_weight_that_is_used_in_secret_is_noticed(seed, by_loop):
     torch.manual_seed(seed)
     model = Gated()
     data = TensorDataset(torch.randn(8, 4), torch.arange(8) % 5)
@@ -175,7 +163,7 @@ SCORES = {
 
 
 @pytest.mark.parametrize("name", SCORES)
-def test_scores_are_those_of_each_sample_by_itself(name):
+def test_scores_are_those_of_each_sample_by_itself(name, by_loop):
     torch.manual_seed(0)
     model = nn.Linear(4, 5)
     data = TensorDataset(torch.randn(8, 4), torch.arange(8) % 5)

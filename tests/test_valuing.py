@@ -3,7 +3,6 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
 from expunge import Classification
@@ -14,20 +13,8 @@ from expunge.testing import toy
 from expunge.valuing import worth
 
 
-def by_loop(model, rows, power):
-    """Powers of the gradients of every sample's loss, added up; frozen parameters left out."""
-    learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    sums = {name: torch.zeros_like(p) for name, p in learning.items()}
-    for x, y in rows:
-        loss = F.cross_entropy(model(x[None]), y[None])
-        found = torch.autograd.grad(loss, [*learning.values()])
-        for name, g in zip(learning, found, strict=True):
-            sums[name] += g.abs() ** power
-    return sums
-
-
 @pytest.mark.parametrize("power", [1, 2])
-def test_sums_are_those_of_one_sample_after_another(power):
+def test_sums_are_those_of_one_sample_after_another(power, by_loop):
     problem = toy(normalised=True)
     model = problem.model.double().eval()
     x, y = problem.split.retain.source[:37]
@@ -50,7 +37,7 @@ def test_chunks_change_nothing(monkeypatch):
         torch.testing.assert_close(parted.means[name], value)
 
 
-def test_a_convolutional_network_that_works_in_place_is_valued():
+def test_a_convolutional_network_that_works_in_place_is_valued(by_loop):
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(12, 5)

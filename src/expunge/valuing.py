@@ -80,7 +80,7 @@ def worth(
         sums = _by_products(model, layers, batches, asked=asked, score=score, power=power)
     if sums is None:
         sums = _by_mapping(model, batches, asked=asked, score=score, power=power, numbers=numbers)
-    share = count / len(asked) if len(asked) else 1.0
+    share = count / len(asked)
     return Worth({name: value * share for name, value in sums.items()}, count)
 
 
