@@ -22,7 +22,7 @@ from training import WORKERS
 
 from expunge.problems.archives import cache_folder
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def main() -> None:
@@ -80,9 +80,14 @@ def _told() -> argparse.Namespace:
     parser.add_argument(
         "--device", default="", help="cuda: CIFAR-10 in full width there, in results of their own"
     )
-    parser.add_argument("--out", type=Path, default=RESULTS, help="where the results are written")
+    parser.add_argument("--out", type=_place, default=RESULTS, help="where the results are written")
     parser.add_argument("--stage", choices=("train", "rows", "page", "all"), default="all")
     return parser.parse_args()
+
+
+def _place(told: str) -> Path:
+    """One folder has one name, however it is called."""
+    return Path(told).resolve()
 
 
 def _again(told: argparse.Namespace) -> list[str]:
