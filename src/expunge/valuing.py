@@ -28,6 +28,7 @@ Score = Callable[[nn.Module, Batch], Float[Tensor, " k"]]
 
 _NUMBERS = 2**25  # that gradients of one chunk hold at most
 _MOST = 512  # samples of a chunk
+_OTHERS = 8  # samples that one is scored among
 _ALIKE = 1e-3  # how far the score of a sample may lie from what it is among others
 
 
@@ -108,8 +109,8 @@ def _by_products(
 
 @torch.no_grad()
 def _alone(model: nn.Module, batches: Batches, ids: Int[Tensor, " n"], *, score: Score) -> bool:
-    """Whether the first sample scores by itself what it scores among others."""
-    among, alone = score(model, batches.take(ids)), score(model, batches.take(ids[:1]))
+    """Whether the first sample scores by itself what it scores among a few others."""
+    among, alone = (score(model, batches.take(ids[:count])) for count in (_OTHERS, 1))
     return bool(torch.allclose(among[:1], alone, rtol=_ALIKE, atol=_ALIKE))
 
 
