@@ -24,6 +24,7 @@ from expunge import Evidence, Outcome, audit, judge
 from expunge.ensembles import Reference, References, Shadows
 from expunge.errors import ExpungeError
 from expunge.method import Method
+from expunge.metrics.attribution import Attribution
 from expunge.metrics.relearning import Relearning
 from expunge.observing import snapshot
 from expunge.seeding import seeded
@@ -192,7 +193,11 @@ class Ring:
         self, outcome: Outcome, references: References, shadows: Shadows | None
     ) -> Evidence:
         asked = suite(outcome.split.targets, self.stage.problem.recipe.build, "standard")
-        metrics = [replace(m, runs=self.runs) if isinstance(m, Relearning) else m for m in asked]
+        metrics = [
+            replace(m, runs=self.runs) if isinstance(m, Relearning) else m
+            for m in asked
+            if not isinstance(m, Attribution)  # decides nothing, and would cost most of the time
+        ]
         looked = replace(outcome, split=self.stage.looked)
         return audit(looked, metrics, references=references, shadows=shadows)
 

@@ -159,7 +159,7 @@ def _relearnt(
     goals = {"threes": 0.9 * exam.marks(before, task)["threes"]}
     source, gone = parts.retain.source, parts.forget.indices
     lesson = Lesson(course, task, source, gone, parts.retain.indices, exam, goals)
-    steps = lesson.taught(after, 0)["threes"]
+    steps = lesson.runs(after, 1)["threes"].item()
     return steps if isfinite(steps) else None
 
 

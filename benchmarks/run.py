@@ -20,6 +20,7 @@ import training
 from finding import Stage
 from training import WORKERS
 
+from expunge.keeping import keep_freed
 from expunge.problems.archives import cache_folder
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -28,6 +29,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 def main() -> None:
     """Train what is missing, run every row that has not been run, and write the results."""
     told = _told()
+    keep_freed()
     (_experiments if evidence.plans(told.table) else _table)(told)
 
 

@@ -5,6 +5,7 @@ import sys
 import traceback
 
 from expunge.errors import ExpungeError
+from expunge.keeping import keep_freed
 
 STOPPED = 130
 """The exit code of a command that the user stopped, by the shells' convention."""
@@ -14,6 +15,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one command; a fault that expunge foresaw is told in two lines and ends with 2."""
     given = sys.argv[1:] if arguments is None else arguments
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end is as clean as Ctrl-C
+    keep_freed()
     try:
         _call(given)
     except ExpungeError as why:

@@ -62,7 +62,7 @@ class Fit:
         part = dataset if isinstance(dataset, Part) else Part.whole(dataset)  # type: ignore[arg-type]
         batches = Batches(part, self.batch, shuffle=True, device=device_of(model))
         halved = self.halves(model)
-        model = channels_last(model) if halved else model
+        model = channels_last(model)
         optimizer = self.stepping([p for p in model.parameters() if p.requires_grad])
         run = "" if self.checkpoint is None else self._run(model, part)
         first = self._resumed(model, optimizer, run)

@@ -1,4 +1,4 @@
-"""How passes are computed: in half precision, channels last, where that saves time."""
+"""How passes are computed: channels last, and in half precision where that saves time."""
 
 import torch
 from torch import nn

@@ -2,10 +2,12 @@
 
 A copy of the whole network learns from a few forgotten samples with samples that stay beside them,
 and sits an exam every few steps. What is asked is how right it is about what was forgotten, less
-how often it says so of what was not: who calls everything by one name knows nothing.
+how often it says so of what was not: who calls everything by one name knows nothing. Small copies
+of one model learn side by side: their steps cost hardly more than those of one.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from math import inf
 from typing import Literal
@@ -13,19 +15,27 @@ from typing import Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 from torch.optim import SGD, Adam, Optimizer
 
 from expunge.algebra.sampling import drawn
-from expunge.batching import Batches
+from expunge.batching import Batches, is_resident
+from expunge.errors import ExpungeError
 from expunge.observing import Observation, device_of, evaluating
 from expunge.remembering import Notebook
 from expunge.representing import drawing, thawed
-from expunge.splitting import Data, Part
+from expunge.splitting import Data, Part, rooted
+from expunge.stack import Stack
 from expunge.storing import digest_json, digest_tensors, digest_text
 from expunge.tasks import Batch, Task
-from expunge.tasks.reading import moved
+from expunge.tasks.reading import mapped, moved
 
 _AT_ONCE = 128  # samples of a pass
+
+_SMALL = 100_000  # parameters: larger models spend their time within operations, not between them
+
+_NOT_STACKED = (RuntimeError, ValueError, TypeError, AttributeError, ExpungeError)
+"""What is raised where something cannot be done for many models at once."""
 
 Marks = Mapping[str, float]
 """How right a model is, by what it is asked about."""
@@ -54,17 +64,18 @@ class Course:
     lr: float
     every: int  # steps between two exams
 
-    def optimiser(self, model: nn.Module) -> Optimizer:
+    def optimiser(self, learning: Sequence[Tensor]) -> Optimizer:
         """What takes the steps."""
         kinds: dict[str, type[Adam | SGD]] = {"adam": Adam, "sgd": SGD}
-        learning = [p for p in model.parameters() if p.requires_grad]
-        return kinds[self.optimizer](learning, lr=self.lr)
+        return kinds[self.optimizer](learning, lr=self.lr, fused=True)
 
-    def pool(self, gone: Rows, kept: Rows) -> Rows:
-        """The samples of one run, drawn from those that left and from those that stay."""
-        some = gone[torch.randperm(len(gone))[: self.known]]
-        beside = kept[torch.randperm(len(kept))[: self.replay * len(some)]]
-        return torch.cat([some, beside])
+    def draws(self, gone: Rows, kept: Rows, run: int) -> Int[Tensor, "s b"]:
+        """Who is learnt from in every step of a run: some that left, some that stay beside them."""
+        with drawing(run):
+            some = gone[torch.randperm(len(gone))[: self.known]]
+            beside = kept[torch.randperm(len(kept))[: self.replay * len(some)]]
+            pool = torch.cat([some, beside])
+            return pool[torch.randint(len(pool), (self.steps, self.batch))]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,13 +102,15 @@ class Exam:
         batches = tuple(map(reader.take, ids.split(_AT_ONCE)))
         return cls(source, batches, ids, labels, removed, name)
 
-    @torch.no_grad()
     def marks(self, model: nn.Module, task: Task) -> Marks:
         """Share of right answers, less the share of false alarms; for each class, if several."""
-        device = device_of(model)
-        with evaluating(model):
-            answers = [task.answer(model, moved(batch, device)).logits for batch in self.batches]
-        said = torch.cat(answers).argmax(1).cpu()
+        found = self.marked(lambda batch: _answers(model, task, batch)[None])
+        return {name: mark.item() for name, mark in found.items()}
+
+    @torch.no_grad()
+    def marked(self, ask: Callable[[Batch], Float[Tensor, "k n c"]]) -> Mapping[str, Times]:
+        """The marks of several models at once, by what they all answer to a batch."""
+        said = torch.cat([ask(batch) for batch in self.batches], 1).argmax(2).cpu()
         if not self.removed:
             return {self.name: _share(said == self.labels)}
         found = {self.name: self._mark(said, self.removed)}
@@ -105,10 +118,66 @@ class Exam:
             found[f"removed class {label}"] = self._mark(said, (label,))
         return found
 
-    def _mark(self, said: Rows, classes: tuple[int, ...]) -> float:
+    def _mark(self, said: Int[Tensor, "k n"], classes: tuple[int, ...]) -> Times:
         among, stays = (torch.tensor(each).long() for each in (classes, self.removed))
         inside, kept = torch.isin(self.labels, among), ~torch.isin(self.labels, stays)
-        return _share((said == self.labels)[inside]) - _share(torch.isin(said[kept], among))
+        right = _share((said == self.labels)[:, inside])
+        return right - _share(torch.isin(said[:, kept], among))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Alone:
+    """One copy."""
+
+    model: nn.Module
+    task: Task
+    reader: Batches
+    optimizer: Optimizer
+
+    @classmethod
+    def of(cls, model: nn.Module, lesson: "Lesson") -> "_Alone":
+        copy = thawed(model)
+        optimizer = lesson.course.optimiser([p for p in copy.parameters() if p.requires_grad])
+        return cls(copy, lesson.task, lesson.reader(device_of(copy)), optimizer)
+
+    def answers(self, batch: Batch) -> Float[Tensor, "k n c"]:
+        return _answers(self.model, self.task, batch)[None]
+
+    def learn(self, ids: Int[Tensor, "k b"]) -> None:
+        loss = self.task.loss(self.model.train(), self.reader.take(ids[0])).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Abreast:
+    """Several copies in a stack."""
+
+    stack: Stack
+    reader: Batches
+    optimizer: Optimizer
+
+    @classmethod
+    def of(cls, model: nn.Module, count: int, lesson: "Lesson") -> "_Abreast":
+        stack = Stack.of([thawed(model) for _ in range(count)], lesson.task)
+        optimizer = lesson.course.optimiser([*stack.learning.values()])
+        return cls(stack, lesson.reader(device_of(model)), optimizer)
+
+    def answers(self, batch: Batch) -> Float[Tensor, "k n c"]:
+        with evaluating(self.stack.asked):
+            return self.stack.logits(moved(batch, self.reader.device))
+
+    def learn(self, ids: Int[Tensor, "k b"]) -> None:
+        batch = mapped(self.reader.take(ids.flatten()), lambda leaf: leaf.unflatten(0, ids.shape))
+        evenly = torch.full(ids.shape, 1 / ids.shape[1], device=self.reader.device)
+        self.optimizer.zero_grad()
+        self.stack.losses(batch, evenly).sum().backward()
+        self.optimizer.step()
+
+
+_Pupils = _Alone | _Abreast
+"""Copies of a model that learn together, each from what it draws."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,8 +194,15 @@ class Lesson:
 
     def runs(self, model: nn.Module, count: int) -> Runs:
         """Teach copies of a model several times."""
-        found = [self.taught(model, run) for run in range(count)]
-        return {which: torch.tensor([run[which] for run in found]).double() for which in self.goals}
+        draws = [self.course.draws(self.gone, self.kept, run) for run in range(count)]
+        if count > 1 and self._stacks(model):
+            with suppress(*_NOT_STACKED):
+                return self._taught(_Abreast.of(model, count, self), torch.stack(draws))
+        found = []
+        for run, rows in enumerate(draws):
+            with drawing(run):
+                found.append(self._taught(_Alone.of(model, self), rows[None]))
+        return {which: torch.cat([run[which] for run in found]) for which in self.goals}
 
     def runs_of(self, pupils: Sequence[Pupil], count: int, notebook: Notebook) -> list[Runs]:
         """The same for models that are asked again beside the next one: they are taught once."""
@@ -145,35 +221,41 @@ class Lesson:
         asked = {"gone": self.gone, "kept": self.kept, "asked": self.exam.ids}
         return digest_text(digest_json(plain), digest_tensors(asked))
 
-    def taught(self, model: nn.Module, run: int) -> dict[str, float]:
-        """Steps until a copy knows it; infinite where it does not by the end."""
-        with drawing(run), torch.enable_grad():
-            pupil, reached = thawed(model), dict.fromkeys(self.goals, inf)
-            for step in self._steps(pupil):
-                marks = self.exam.marks(pupil, self.task)
+    def reader(self, device: torch.device) -> Batches:
+        """What gives samples of the training set to a model there."""
+        return Batches(Part.whole(self.source), device=device)
+
+    def _taught(self, pupils: _Pupils, draws: Int[Tensor, "k s b"]) -> Runs:
+        """Steps until each knows it; infinite where it does not by the end."""
+        runs, steps, _ = draws.shape
+        reached = {name: torch.full((runs,), inf).double() for name in self.goals}
+        for step in range(steps + 1):
+            if step % self.course.every == 0 or step == steps:
+                marks = self.exam.marked(pupils.answers)
                 for name, goal in self.goals.items():
-                    if marks[name] >= goal:
-                        reached[name] = min(reached[name], float(step))
-                if inf not in reached.values():
+                    reached[name][(marks[name] >= goal) & reached[name].isinf()] = step
+                if all(times.isfinite().all() for times in reached.values()):
                     break
+            if step < steps:
+                with torch.enable_grad():
+                    pupils.learn(draws[:, step])
         return reached
 
-    def _steps(self, pupil: nn.Module) -> Iterator[int]:
-        """Train, and stop for an exam before the first step and every few steps."""
-        course, optimizer = self.course, self.course.optimiser(pupil)
-        pool = course.pool(self.gone, self.kept)
-        reader = Batches(Part(self.source, pool), device=device_of(pupil))
-        for step in range(course.steps):
-            if step % course.every == 0:
-                yield step
-            batch = reader.take(pool[torch.randint(len(pool), (course.batch,))])
-            pupil.train()
-            loss = self.task.loss(pupil, batch).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        yield course.steps
+    def _stacks(self, model: nn.Module) -> bool:
+        """Whether copies are learnt faster side by side, and may be."""
+        root, _ = rooted(self.source, self.gone[:0])
+        parameters = [*model.parameters()]
+        plain = all(p.is_floating_point() for p in parameters) and not [*model.buffers()]
+        convolves = any(isinstance(module, _ConvNd) for module in model.modules())
+        small = sum(p.numel() for p in parameters) <= _SMALL
+        return plain and small and not convolves and is_resident(root)
 
 
-def _share(of: Tensor) -> float:
-    return of.double().mean().item()
+def _answers(model: nn.Module, task: Task, batch: Batch) -> Tensor:
+    with evaluating(model):
+        logits: Tensor = task.answer(model, moved(batch, device_of(model))).logits
+    return logits
+
+
+def _share(of: Tensor) -> Times:
+    return of.double().mean(-1)

@@ -18,6 +18,7 @@ from queue import SimpleQueue
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from expunge.errors import BadSetting, ExpungeError, WorkerLost
+from expunge.keeping import keep_freed
 
 START = 5.0
 """Seconds until a worker has imported what it needs, on a busy machine."""
@@ -102,6 +103,7 @@ def pays(seconds: float, left: int) -> bool:
 
 def serve() -> None:
     """Answer jobs from standard input until there are no more."""
+    keep_freed()
     jobs, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a function prints must not lie among the answers
     function = pickle.load(jobs)  # noqa: S301 - from the process that started this one

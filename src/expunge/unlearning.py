@@ -39,7 +39,7 @@ def unlearn(
     _check_method(method, split, task)
     after, device = _copied(model), device_of(model)
     report, halved = Report(progress), method.half and bf16_pays(after)
-    after = channels_last(after) if halved else after
+    after = channels_last(after)
     with seeded(seed), torch.enable_grad(), half(after, enabled=halved):
         case = _case(split, task, device, report)
         warm()

@@ -7,9 +7,21 @@ from functools import cache
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
-from expunge import Classes, Classification, Fit, Outcome, Recipe, Request, Samples, retrain, split
+from expunge import (
+    Classes,
+    Classification,
+    Fit,
+    Outcome,
+    Recipe,
+    Request,
+    Samples,
+    reteaching,
+    retrain,
+    split,
+)
 from expunge.ensembles import Reference, References
 from expunge.errors import BadSetting, MissingInput
 from expunge.metric import Trial
@@ -254,15 +266,38 @@ def test_references_are_taught_once_for_all_methods(monkeypatch):
         for after in beside
     ]
     shared, asked = renewed(references), []
-    taught = Lesson.taught
+    runs = Lesson.runs
     monkeypatch.setattr(
-        Lesson, "taught", lambda self, model, run: asked.append(run) or taught(self, model, run)
+        Lesson, "runs", lambda self, model, count: asked.append(model) or runs(self, model, count)
     )
     together = [
         values(metric, Outcome.of(original, after, parts, task=TASK), shared) for after in beside
     ]
     assert together == alone
-    assert len(asked) == 2 * (len(references) + 2 + 2)  # original, untrained, and each method's
+    assert len(asked) == len(references) + 2 + 2  # original, untrained, and each method's
+
+
+def test_copies_learn_side_by_side_what_they_learn_alone(monkeypatch):
+    parts, original, references = of_class()
+    metric = Relearning(runs=4, steps=60, build=build)
+    outcome = Outcome.of(original, references.members[0].load(), parts, task=TASK)
+    abreast = values(metric, outcome, renewed(references))
+    monkeypatch.setattr(reteaching, "_SMALL", 0)
+    assert values(metric, outcome, renewed(references)) == abreast
+
+
+class _Dropped(nn.Sequential):
+    """A chance within every step: copies cannot share a pass."""
+
+    def forward(self, x):
+        return super().forward(F.dropout(x, 0.1, self.training))
+
+
+def test_copies_that_cannot_share_a_pass_learn_one_after_another():
+    parts, original, references = of_class()
+    metric = Relearning(runs=2, steps=20)
+    outcome = Outcome.of(_Dropped(*original), original, parts, task=TASK)
+    assert values(metric, outcome, renewed(references))
 
 
 def renewed(references):

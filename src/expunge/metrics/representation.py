@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.algebra.sampling import drawn
-from expunge.algebra.similarity import Gram, debiased_cka, gram, procrustes_distance
+from expunge.algebra.similarity import Form, debiased_cka, form, procrustes_distance
 from expunge.algebra.statistics import mean_interval
 from expunge.errors import MissingInput, UnknownName
 from expunge.metric import Exhibit, Measurement, Metric, Trial
@@ -31,7 +31,7 @@ _ON_THE_WAY = 3  # layers that are compared where none is named
 _LEAST = 10  # samples: fewer cannot tell how they lie
 _SETS = ("forget", "retain")
 
-Alike = Callable[[Gram, Gram], float]
+Alike = Callable[[Form, Form], float]
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Representation(Metric):
         if layers is None:
             layers = between([*ours, lenders[0]()], shown, outcome.task, _ON_THE_WAY)
 
-        def look(model: nn.Module) -> dict[str, Gram]:
+        def look(model: nn.Module) -> dict[str, Form]:
             places = represent(model, shown, outcome.task, layers)
-            return {place: gram(x) for place, x in places.items() if place != LOGITS}
+            return {place: form(x) for place, x in places.items() if place != LOGITS}
 
         before, after = map(look, ours)
         return _Study(which, len(ids), layers, before, after, [look(lend()) for lend in lenders])
@@ -85,9 +85,9 @@ class _Study:
     which: str
     n: int
     layers: tuple[str, ...]
-    before: Mapping[str, Gram]
-    after: Mapping[str, Gram]
-    theirs: Sequence[Mapping[str, Gram]]
+    before: Mapping[str, Form]
+    after: Mapping[str, Form]
+    theirs: Sequence[Mapping[str, Form]]
 
     def told(self) -> Iterator[Measurement]:
         name = f"representation CKA, {self.which}"
@@ -119,23 +119,23 @@ class _Study:
             note=f"mean over {len(self.theirs)} references; the original's is {then.mean():.3f}",
         )
 
-    def _to_references(self, model: Mapping[str, Gram], place: str, alike: Alike) -> Tensor:
+    def _to_references(self, model: Mapping[str, Form], place: str, alike: Alike) -> Tensor:
         """To every reference, one after the other."""
         here = self._at(model, place)
         return torch.tensor([alike(here, self._at(each, place)) for each in self.theirs]).double()
 
     def _among(self, place: str, alike: Alike) -> list[float]:
         """What each reference scores, on average, with all others."""
-        grams = [self._at(each, place) for each in self.theirs]
-        if len(grams) < 2:
+        forms = [self._at(each, place) for each in self.theirs]
+        if len(forms) < 2:
             return []
-        pairs = {(i, j): alike(grams[i], grams[j]) for i, j in combinations(range(len(grams)), 2)}
+        pairs = {(i, j): alike(forms[i], forms[j]) for i, j in combinations(range(len(forms)), 2)}
         return [
-            sum(value for pair, value in pairs.items() if k in pair) / (len(grams) - 1)
-            for k in range(len(grams))
+            sum(value for pair, value in pairs.items() if k in pair) / (len(forms) - 1)
+            for k in range(len(forms))
         ]
 
-    def _at(self, model: Mapping[str, Gram], place: str) -> Gram:
+    def _at(self, model: Mapping[str, Form], place: str) -> Form:
         if place not in model:
             raise MissingInput(f"the layer {place!r} has no part in the passes of every model")
         if not model[place].any():
@@ -171,7 +171,7 @@ class _Study:
         return Exhibit("bars", title, columns, x="layer", y="CKA", by="model")
 
     @property
-    def _models(self) -> list[Mapping[str, Gram]]:
+    def _models(self) -> list[Mapping[str, Form]]:
         return [self.before, self.after, *self.theirs]
 
 
