@@ -35,7 +35,10 @@ def test_what_is_remembered_is_found(name):
     assert auc_of(name, drawn(0, 2.0)) > 0.75
 
 
-@pytest.mark.parametrize(("name", "draws"), [("salun", 8), ("scrub", 16), ("duck", 3)])
+@pytest.mark.parametrize(
+    ("name", "draws"),
+    [("salun", 8), ("scrub", 16), pytest.param("duck", 3, marks=pytest.mark.slow)],
+)
 def test_over_many_draws_nothing_is_found_where_nothing_is(name, draws):
     found = torch.tensor([auc_of(name, drawn(seed, 0.0)) for seed in range(draws)])
     assert abs(found.mean() - 0.5) < 0.08

@@ -77,7 +77,14 @@ def test_the_naive_loss_removes_nothing(many, ask, plain):
     assert ask(naive(many[0]))[1] > 0.8 * plain[1]
 
 
-@pytest.mark.parametrize(("strength", "price"), [(1.0, 0.02), (5.0, 0.03), (20.0, 0.15)])
+@pytest.mark.parametrize(
+    ("strength", "price"),
+    [
+        pytest.param(1.0, 0.02, marks=pytest.mark.slow),
+        (5.0, 0.03),
+        pytest.param(20.0, 0.15, marks=pytest.mark.slow),
+    ],
+)
 def test_at_any_strength_little_is_left_beyond_the_label_and_the_task_stays(
     many, ask, plain, strength, price
 ):
@@ -87,7 +94,10 @@ def test_at_any_strength_little_is_left_beyond_the_label_and_the_task_stays(
     assert accuracy > plain[0] - price
 
 
-@pytest.mark.parametrize(("estimator", "strength"), [("minmax", 2.0), ("reversal", 1.0)])
+@pytest.mark.parametrize(
+    ("estimator", "strength"),
+    [pytest.param("minmax", 2.0, marks=pytest.mark.slow), ("reversal", 1.0)],
+)
 def test_other_estimators_remove_too(many, ask, plain, estimator, strength):
     accuracy, leak = ask(removed(many[0], strength, estimator))
     assert leak < 0.4 * plain[1]
