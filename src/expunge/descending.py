@@ -25,6 +25,7 @@ class Descent:
     optimizer: SGD
     case: Case
     masks: Sequence[Tensor] | None = None  # what gradients are multiplied by; None: nothing
+    clip: float = 0.0  # a longer gradient is shortened to this norm; 0: none is
 
     @classmethod
     def of(
@@ -35,10 +36,11 @@ class Descent:
         lr: float,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
+        clip: float = 0.0,
     ) -> "Descent":
         """Descend in all parameters that may learn."""
         optimizer = SGD(learning(model), lr=lr, momentum=momentum, weight_decay=weight_decay)
-        return cls(optimizer, case)
+        return cls(optimizer, case, clip=clip)
 
     def step(self, loss: Tensor) -> None:
         """Go one step down, and count it."""
@@ -48,6 +50,8 @@ class Descent:
         for mask, parameter in zip(self.masks or (), self._parameters(), strict=False):
             if parameter.grad is not None:
                 parameter.grad.mul_(mask)
+        if self.clip:
+            nn.utils.clip_grad_norm_(self._parameters(), self.clip)
         self.optimizer.step()
 
     def slow(self, share: float) -> None:

@@ -40,11 +40,12 @@ class Salun(Method):
     lr: float = 0.02  # learning rate of SGD, constant
     share: float = 0.1  # of the forget term in the loss
     momentum: float = 0.9  # of SGD
+    clip: float = 2.0  # a longer gradient is shortened to this norm; 0: none is
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
         if not 0 < self.salient <= 1:
             raise BadSetting(f"salient is {self.salient}", hint="it lies above 0, up to 1.")
-        descent = Descent.of(model, case, lr=self.lr, momentum=self.momentum)
+        descent = Descent.of(model, case, lr=self.lr, momentum=self.momentum, clip=self.clip)
         descent = replace(descent, masks=_masks(model, case, self.salient))
         if self.way == "labels":
             labels = wrong_labels(model, case)

@@ -51,11 +51,12 @@ class Unsir(Method):
     repair: int = 5  # passes over the retain set, afterwards
     lr: float = 0.05  # learning rate of SGD, constant
     momentum: float = 0.9  # of SGD
+    clip: float = 2.0  # a longer gradient is shortened to this norm; 0: none is
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
         if not self.noise:
             raise BadSetting("noise is 0", hint="learn some pieces: 64.")
-        descent = Descent.of(model, case, lr=self.lr, momentum=self.momentum)
+        descent = Descent.of(model, case, lr=self.lr, momentum=self.momentum, clip=self.clip)
         given = [(self._learnt(model, case, label), label) for label in removed(case)]
 
         def away(piece: tuple[Batch, int]) -> Float[Tensor, ""]:
