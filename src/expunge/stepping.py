@@ -25,7 +25,8 @@ from expunge.units import Units, watched
 
 Curvature = Literal["ggn", "hessian", "fisher", "secant", "none"]
 
-_SMALL = 512  # parameters up to which a matrix is written out
+SMALL = 512
+"""Parameters up to which a matrix is written out; each costs what a round does."""
 _ROWS = 2**27  # numbers in a low-rank factor, at most: with its copies, some 5 GiB
 _ENERGY = 0.99  # of the loss's curvature in the logits: 128 samples tell it no better than that
 _DIRECTIONS = 8  # at most: a sure answer among 150 has as many, and all but the first are weak
@@ -56,6 +57,7 @@ class Ground:
     damping: float  # added to the curvature in every direction
     rounds: int = 100  # of conjugate gradients, at most
     tolerance: float = 1e-4  # of the residual
+    written: int = SMALL  # parameters up to which there are no rounds, but the matrix itself
 
     def solve(self, model: nn.Module, site: Site, pull: Float[Tensor, " k"]) -> Solution:
         """The step that the damped curvature turns into the pull."""
@@ -69,7 +71,7 @@ class Ground:
             if factor is not None:
                 return self._through(factor, pull)
         product, size = self.product(model, site.block), len(site.block)
-        if size > _SMALL:
+        if size > self.written:
             return curvature.conjugate_gradients(
                 product, pull, damping=self.damping, rounds=self.rounds, tolerance=self.tolerance
             )

@@ -6,6 +6,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from expunge import Regression, Request, Samples, split
+from expunge.algebra import curvature as curvatures
 from expunge.errors import BadSetting
 from expunge.methods.influence import Influence
 from expunge.testing import toy
@@ -89,6 +90,17 @@ def test_a_step_is_cut_where_it_is_not_trusted(ridge):
     length = float((weights(outcome.after) - weights(model)).norm())
     assert length == pytest.approx(1e-3 * float(weights(model).norm()))
     assert any("a step was cut" in note for note in outcome.notes)
+
+
+def test_a_matrix_is_never_written_out_where_rounds_cost_less(ridge, monkeypatch):
+    def explicit(_product, size, **_like):
+        raise AssertionError(f"{size} products in place of 3 rounds")
+
+    monkeypatch.setattr(curvatures, "explicit", explicit)
+    model, parts, _ = ridge
+    unlearn(model, parts, Influence(l2=L2, rounds=3), task=Regression())
+    with pytest.raises(AssertionError, match="in place of"):
+        unlearn(model, parts, Influence(l2=L2), task=Regression())
 
 
 def test_curvature_without_anything_added_is_refused(ridge):

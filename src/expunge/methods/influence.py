@@ -28,7 +28,7 @@ from expunge.algebra.curvature import Solution
 from expunge.algebra.parameters import Block
 from expunge.errors import BadSetting
 from expunge.method import Case, Method, learning
-from expunge.stepping import Ground, Site
+from expunge.stepping import SMALL, Ground, Site
 
 _DAMPING = 5e-4  # where neither it nor the objective's l2 is given
 _PASS = 512  # samples in one pass
@@ -77,7 +77,7 @@ class Influence(Method):
         tolerance = _ENOUGH if self.l2 is None else _EXACT
         return Ground(
             case.retain, some.split(_PASS), case.task, self.curvature, self.ridge,
-            self.rounds, tolerance,
+            self.rounds, tolerance, min(SMALL, self.rounds),
         )  # fmt: skip
 
     def _pull(self, model: nn.Module, case: Case) -> dict[str, Tensor]:

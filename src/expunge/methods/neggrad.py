@@ -32,7 +32,7 @@ class NegGrad(Method):
     lr: float = 0.02  # learning rate of SGD, constant
     share: float = 0.2  # of the forget term in the loss; at 1 it is NegGrad without the plus
     momentum: float = 0.9  # of SGD
-    clip: float = 2.0  # a longer gradient is shortened to this norm; 0: none is
+    clip: float = 1.0  # a longer gradient is shortened to this norm; 0: none is
     bounded: bool = True  # a sample at chance is not pushed further
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:

@@ -40,7 +40,7 @@ class Salun(Method):
     lr: float = 0.02  # learning rate of SGD, constant
     share: float = 0.1  # of the forget term in the loss
     momentum: float = 0.9  # of SGD
-    clip: float = 2.0  # a longer gradient is shortened to this norm; 0: none is
+    clip: float = 1.0  # a longer gradient is shortened to this norm; 0: none is
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
         if not 0 < self.salient <= 1:
