@@ -81,6 +81,18 @@ def forgetful():
     return nn.Sequential(nn.Linear(D, 8), nn.Dropout(0.5), nn.ReLU(), nn.Linear(8, C))
 
 
+class Hidden(nn.Module):
+    """A weight that also lies where torch does not look."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(D, 8), nn.Linear(8, C)
+        self.kept = [self.first.weight]
+
+    def forward(self, x):
+        return self.last(nn.functional.linear(x, self.kept[0], self.first.bias).relu())
+
+
 FITS = {
     "sgd": {},
     "plain": {"momentum": 0.0, "weight_decay": 0.0, "schedule": "constant"},
@@ -141,7 +153,7 @@ def test_global_chance_and_the_fit_of_the_recipe_are_left_alone(tmp_path):
     assert [*tmp_path.iterdir()] == []
 
 
-@pytest.mark.parametrize("build", [normalised, forgetful])
+@pytest.mark.parametrize("build", [normalised, forgetful, Hidden])
 def test_what_does_not_stack_is_trained_in_another_way_or_refused_when_told_to(build):
     parts = drawn(data(), [23] * 4)
     assert_parity(recipe(build), parts, "auto")

@@ -8,18 +8,30 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from expunge import Classification, Request, Samples, split, unlearn
+from expunge import Classification, Fit, Request, Samples, split, unlearn, unlearning
 from expunge.method import Method
+from expunge.methods.finetune import Finetune
 from expunge.precision import bf16_pays, channels_last, half
 
 
 class Wide(nn.Module):
     def __init__(self):
         super().__init__()
-        self.body, self.head = nn.Conv2d(1, 16, 3, bias=False), nn.Linear(16, 2)
+        self.body, self.head = nn.Conv2d(2, 16, 3, bias=False), nn.Linear(16, 2)
 
     def forward(self, x):
         return self.head(self.body(x).mean((2, 3)))
+
+
+class Viewing(nn.Module):
+    """It takes what a convolution answers for rows in memory, as many textbooks do."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Conv2d(2, 16, 3, bias=False), nn.Linear(16 * 36, 2)
+
+    def forward(self, x):
+        return self.head(self.body(x).view(len(x), -1))
 
 
 @dataclass(frozen=True)
@@ -38,7 +50,7 @@ class Bearing(Spy):
 
 @pytest.mark.parametrize("method", [Spy, Bearing])
 def test_a_method_computes_in_half_precision_only_where_it_says_so(method):
-    data = TensorDataset(torch.randn(12, 1, 8, 8), torch.arange(12) % 2)
+    data = TensorDataset(torch.randn(12, 2, 8, 8), torch.arange(12) % 2)
     parts = split(data, Request(Samples((0, 1))), test=data)
     model = Wide()
     outcome = unlearn(model, parts, method(), task=Classification())
@@ -74,3 +86,24 @@ def test_convolutions_that_do_not_bear_it_keep_their_layout_and_those_beside_the
     laid = channels_last(wide)[0].weight
     assert not laid.is_contiguous()
     assert laid.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_model_that_cannot_be_asked_in_another_memory_order_keeps_its_own():
+    model, x = Viewing(), torch.randn(3, 2, 8, 8)
+    draws = torch.get_rng_state()
+    assert channels_last(model, lambda: model(x)).body.weight.is_contiguous()
+    assert model.training
+    assert torch.equal(torch.get_rng_state(), draws)
+    assert not channels_last(Wide(), lambda: None).body.weight.is_contiguous()
+
+
+@pytest.mark.parametrize("build", [Wide, Viewing])
+def test_whoever_gets_a_model_finds_its_memory_in_the_order_it_was(build, monkeypatch):
+    data = TensorDataset(torch.randn(12, 2, 8, 8), torch.arange(12) % 2)
+    model = Fit(epochs=1, lr=0.01, precision="bf16")(build(), data)
+    assert model.body.weight.is_contiguous()
+    monkeypatch.setattr(unlearning, "bf16_pays", lambda _model: True)
+    parts = split(data, Request(Samples((0, 1))), test=data)
+    after = unlearn(model, parts, Finetune(epochs=1, lr=0.01), task=Classification()).after
+    assert after.body.weight.is_contiguous()
+    assert not torch.equal(after.body.weight, model.body.weight)

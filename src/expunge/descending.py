@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from expunge.errors import BadSetting
+from expunge.errors import BadSetting, Diverged
 from expunge.method import Case, learning
 from expunge.tasks import Batch
 
@@ -51,7 +51,13 @@ class Descent:
             if parameter.grad is not None:
                 parameter.grad.mul_(mask)
         if self.clip:
-            nn.utils.clip_grad_norm_(self._parameters(), self.clip)
+            norm = nn.utils.clip_grad_norm_(self._parameters(), self.clip)
+            if not norm.isfinite():
+                step = len(self.case.report.traces["loss"])
+                raise Diverged(
+                    f"the gradient's length is {norm.item()} at step {step}",
+                    hint="use a smaller learning rate, or fewer steps.",
+                )
         self.optimizer.step()
 
     def slow(self, share: float) -> None:

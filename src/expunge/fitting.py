@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from expunge.batching import Batches
 from expunge.errors import CannotRead, Diverged, ModelDoesNotFit
 from expunge.history.carrying import restore, state_of, tensors_of
 from expunge.observing import device_of
-from expunge.precision import bf16_pays, channels_last, half
+from expunge.precision import bf16_pays, half, laid_out
 from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
 from expunge.recording import Recording, Tape
@@ -62,13 +63,13 @@ class Fit:
         part = dataset if isinstance(dataset, Part) else Part.whole(dataset)  # type: ignore[arg-type]
         batches = Batches(part, self.batch, shuffle=True, device=device_of(model))
         halved = self.halves(model)
-        model = channels_last(model)
         optimizer = self.stepping([p for p in model.parameters() if p.requires_grad])
         run = "" if self.checkpoint is None else self._run(model, part)
         first = self._resumed(model, optimizer, run)
         tape = self._tape(model, optimizer, first * len(batches), run)
         model.train()
-        with _watched(tape, batches) as watched:
+        ask = partial(self._asked, model, batches)
+        with _watched(tape, batches) as watched, laid_out(model, ask, enabled=halved):
             for epoch in range(first, self.epochs):
                 for step, batch in enumerate(watched, epoch * len(batches)):
                     share = step / (self.epochs * len(batches))
@@ -117,6 +118,9 @@ class Fit:
             weight_decay=self.weight_decay,
             fused=fused,
         )
+
+    def _asked(self, model: nn.Module, batches: Batches) -> None:
+        self.task.loss(model, batches.take(batches.part.indices[:2]))
 
     def _descend(
         self, model: nn.Module, batch: Batch, optimizer: Optimizer, *, share: float, halved: bool

@@ -11,19 +11,20 @@ import sys
 _TRIM, _TOP_PAD, _MMAP = -1, -2, -3
 """What malloc.h of the GNU library calls M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD."""
 
-_LARGE = (2**30, 2**25)
-"""From which size on a block is given back at once: as much as this release of it allows."""
+_NEVER, _ROOM, _LARGE = -1, 2**28, 2**30
+"""When free memory is given back; how much is asked for at once; what is always asked for anew."""
 
 
 def keep_freed() -> bool:
     """From now on this process keeps what it frees; False: its C library cannot be told so.
 
-    It is for programs that train. What such a process held at its most, it holds until it ends.
+    It is for programs that train. Such a process never holds less than at its most; where blocks of
+    many sizes lie among each other, it comes to hold more than it ever used at once.
     """
     if sys.platform != "linux":
         return False
     tell = getattr(ctypes.CDLL(None), "mallopt", None)
     if tell is None:
         return False
-    kept = tell(_TRIM, 2**31 - 1) and tell(_TOP_PAD, 2**28)
-    return bool(kept and any(tell(_MMAP, size) for size in _LARGE))
+    settings = ((_TRIM, _NEVER), (_TOP_PAD, _ROOM), (_MMAP, _LARGE))
+    return all(tell(name, value) for name, value in settings)

@@ -1,9 +1,13 @@
-"""How passes are computed: channels last, and in half precision where that saves time."""
+"""How passes are computed: in half precision, channels last, where that saves time."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
 
-from expunge.observing import device_of
+from expunge.observing import device_of, evaluating
+from expunge.seeding import seeded
 
 
 def bf16_pays(model: nn.Module) -> bool:
@@ -17,18 +21,48 @@ def bf16_pays(model: nn.Module) -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - no public name
 
 
-def channels_last(model: nn.Module) -> nn.Module:
+def channels_last(model: nn.Module, ask: Callable[[], object] = lambda: None) -> nn.Module:
     """Lay the weights of convolutions out as fast ones read them; their values stay as they are.
 
     One such layer is enough: what it answers has the same order, and so on through the model. Where
-    a layer does not bear that, all stay as they are.
+    a layer does not bear that, or the model cannot be asked then, because it views what a
+    convolution answers as rows, say, all stay as they are.
     """
-    if not all(_bears(module) for module in model.modules()):
-        return model
-    for parameter in model.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    if all(_bears(module) for module in model.modules()):
+        kernels = _kernels(model)
+        _lay(kernels, torch.channels_last)
+        try:
+            with seeded(0), torch.no_grad(), evaluating(model):
+                ask()
+        except RuntimeError:
+            _lay(kernels, torch.contiguous_format)
     return model
+
+
+@contextmanager
+def laid_out(
+    model: nn.Module, ask: Callable[[], object], *, enabled: bool = True
+) -> Iterator[None]:
+    """The same for a while; whoever gets the model afterwards finds it as it was."""
+    kernels = _kernels(model) if enabled else []
+    if enabled:
+        channels_last(model, ask)
+    try:
+        yield
+    finally:
+        _lay(kernels, torch.contiguous_format)
+
+
+def _kernels(model: nn.Module) -> list[nn.Parameter]:
+    """Weights that could lie otherwise."""
+    modules = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    weights = [p for m in modules for p in m.parameters(recurse=False) if p.ndim == 4]
+    return [weight for weight in weights if weight.is_contiguous()]
+
+
+def _lay(weights: list[nn.Parameter], order: torch.memory_format) -> None:
+    for weight in weights:
+        weight.data = weight.data.contiguous(memory_format=order)
 
 
 def _bears(module: nn.Module) -> bool:

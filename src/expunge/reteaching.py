@@ -6,12 +6,15 @@ how often it says so of what was not: who calls everything by one name knows not
 of one model learn side by side: their steps cost hardly more than those of one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import logging
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from math import inf
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -20,22 +23,23 @@ from torch.optim import SGD, Adam, Optimizer
 
 from expunge.algebra.sampling import drawn
 from expunge.batching import Batches, is_resident
-from expunge.errors import ExpungeError
 from expunge.observing import Observation, device_of, evaluating
 from expunge.remembering import Notebook
 from expunge.representing import drawing, thawed
 from expunge.splitting import Data, Part, rooted
-from expunge.stack import Stack
+from expunge.stack import NOT_STACKED, Stack
 from expunge.storing import digest_json, digest_tensors, digest_text
 from expunge.tasks import Batch, Task
 from expunge.tasks.reading import mapped, moved
+
+log = logging.getLogger("expunge")
 
 _AT_ONCE = 128  # samples of a pass
 
 _SMALL = 100_000  # parameters: larger models spend their time within operations, not between them
 
-_NOT_STACKED = (RuntimeError, ValueError, TypeError, AttributeError, ExpungeError)
-"""What is raised where something cannot be done for many models at once."""
+_TRIED = 6  # steps in which a stack is held beside one copy
+_ALIKE = 1e-3  # of the largest logit: copies side by side may differ by so much from one alone
 
 Marks = Mapping[str, float]
 """How right a model is, by what it is asked about."""
@@ -196,8 +200,14 @@ class Lesson:
         """Teach copies of a model several times."""
         draws = [self.course.draws(self.gone, self.kept, run) for run in range(count)]
         if count > 1 and self._stacks(model):
-            with suppress(*_NOT_STACKED):
-                return self._taught(_Abreast.of(model, count, self), torch.stack(draws))
+            try:
+                together = torch.stack(draws)
+                with drawing():
+                    agreed = self._agrees(model, together[:2])
+                if agreed:
+                    return self._taught(_Abreast.of(model, count, self), together)
+            except NOT_STACKED as why:
+                log.info("copies are not taught side by side: %s", why)
         found = []
         for run, rows in enumerate(draws):
             with drawing(run):
@@ -241,6 +251,24 @@ class Lesson:
                     pupils.learn(draws[:, step])
         return reached
 
+    def _agrees(self, model: nn.Module, draws: Int[Tensor, "k s b"]) -> bool:
+        """Whether the first of two copies side by side does as one by itself, for some steps.
+
+        They draw from other seeds: what draws without torch's knowledge would not be found else.
+        """
+        abreast, alone = _Abreast.of(model, 2, self), _Alone.of(model, self)
+        for step in range(_TRIED):
+            with _chance(step), torch.enable_grad():
+                one = abreast.answers(self.exam.batches[0])[0]
+                abreast.learn(draws[:, step])
+            with _chance(step + _TRIED), torch.enable_grad():
+                other = alone.answers(self.exam.batches[0])[0]
+                alone.learn(draws[:1, step])
+            if (one - other).abs().max() > _ALIKE * (1 + other.abs().max()):
+                log.info("copies are not taught side by side: they do not learn alike")
+                return False
+        return True
+
     def _stacks(self, model: nn.Module) -> bool:
         """Whether copies are learnt faster side by side, and may be."""
         root, _ = rooted(self.source, self.gone[:0])
@@ -249,6 +277,19 @@ class Lesson:
         convolves = any(isinstance(module, _ConvNd) for module in model.modules())
         small = sum(p.numel() for p in parameters) <= _SMALL
         return plain and small and not convolves and is_resident(root)
+
+
+@contextmanager
+def _chance(seed: int) -> Iterator[None]:
+    """Seed what draws without torch for a while."""
+    before = random.getstate(), np.random.get_state()  # noqa: NPY002 - what users' models may use
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - as above
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002 - as above
 
 
 def _answers(model: nn.Module, task: Task, batch: Batch) -> Tensor:

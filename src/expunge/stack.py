@@ -2,9 +2,11 @@
 
 Each row answers and learns what it would by itself. Buffers that a pass changes would leak from one
 model to the next, and chance that is drawn within a pass, as dropout draws it, cannot be shared
-out; such models do not stack.
+out; such models do not stack. Torch tells some of them. Of others, which keep a weight where torch
+does not look or draw by other means, only a trial beside one lone model can tell.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +15,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from expunge.errors import ExpungeError
 from expunge.tasks import Batch, Task
+
+NOT_STACKED = (
+    RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError, ExpungeError
+)  # fmt: skip
+"""What is raised where something cannot be done for many models at once."""
 
 
 class _Asked(nn.Module):
@@ -60,7 +68,7 @@ class Stack(NamedTuple):
 
             return functional_call(self.asked, parameters, (question,))
 
-        losses: Tensor = vmap(one)(self._rows, batch, weights)
+        losses: Tensor = _for_all(one)(self._rows, batch, weights)
         return losses
 
     @torch.no_grad()
@@ -73,7 +81,7 @@ class Stack(NamedTuple):
 
             return functional_call(self.asked, parameters, (question,))
 
-        logits: Tensor = vmap(one)(self._rows)
+        logits: Tensor = _for_all(one)(self._rows)
         return logits
 
     @torch.no_grad()
@@ -87,6 +95,18 @@ class Stack(NamedTuple):
     @property
     def _rows(self) -> dict[str, Tensor]:
         return {f"model.{n}": _turned(v, 3) for n, v in (self.learning | self.staying).items()}
+
+
+def _for_all(one: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The same for every model; that torch does a part of it one by one is no news to a user."""
+
+    def every(*rows: Any) -> Tensor:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="There is a performance drop")
+            found: Tensor = vmap(one)(*rows)
+        return found
+
+    return every
 
 
 def _turned(value: Tensor, axes: int) -> Tensor:

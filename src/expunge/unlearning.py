@@ -3,6 +3,7 @@
 import time
 from copy import deepcopy
 from dataclasses import fields
+from functools import partial
 from math import isfinite
 
 import torch
@@ -13,7 +14,7 @@ from expunge.errors import BadSetting, BrokenPromise, Diverged, ModelDoesNotFit,
 from expunge.method import Case, Method, Report
 from expunge.observing import device_of
 from expunge.outcome import Outcome
-from expunge.precision import bf16_pays, channels_last, half
+from expunge.precision import bf16_pays, half, laid_out
 from expunge.progress import Progress, quiet
 from expunge.request import Attribute
 from expunge.seeding import seeded
@@ -39,13 +40,13 @@ def unlearn(
     _check_method(method, split, task)
     after, device = _copied(model), device_of(model)
     report, halved = Report(progress), method.half and bf16_pays(after)
-    after = channels_last(after)
     with seeded(seed), torch.enable_grad(), half(after, enabled=halved):
         case = _case(split, task, device, report)
         warm()
-        start = time.perf_counter()
-        after = _model(method.forget(after.eval(), case), method).eval()
-        seconds = time.perf_counter() - start
+        with laid_out(after, partial(_asked, after, case), enabled=halved):
+            start = time.perf_counter()
+            after = _model(method.forget(after.eval(), case), method).eval()
+            seconds = time.perf_counter() - start
     _check_result(model, after, method, len(report.traces.get("loss", ())))
     return Outcome(
         model, after, split, task, method, seed, seconds, tuple(report.notes), report.traces
@@ -58,6 +59,11 @@ def warm() -> None:
     That second belongs to no method, and would make the first one look slow.
     """
     torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+
+
+def _asked(model: nn.Module, case: Case) -> None:
+    ids = torch.cat([case.retain.part.indices, case.forget.part.indices])[:2]
+    case.task.answer(model, case.retain.take(ids))
 
 
 def _case(split: Split, task: Task, device: torch.device, report: Report) -> Case:

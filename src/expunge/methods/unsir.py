@@ -8,14 +8,15 @@ this serves where they are deleted already.
 
 What differs: noise starts at the scale of the inputs, and moves at that scale; the noise and the
 retained samples of a step are weighted by a share; BatchNorm stands still while noise passes
-through. For classes only, of inputs that are one tensor of floating-point numbers.
+through, and long gradients are shortened meanwhile. For classes only, of inputs that are one tensor
+of floating-point numbers.
 
 It costs ``moves`` passes of the noise a class, then a forward and backward pass of noise and of a
 retain batch a step, for ``impair`` epochs, and of the retain set an epoch of ``repair``.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import ClassVar
 
@@ -38,7 +39,10 @@ _DECAY = 0.1  # as published: of the noise's mean square, in the loss that it cl
 
 @dataclass(frozen=True)
 class Unsir(Method):
-    """Impair a class by noise that the model finds least like it, and repair the rest."""
+    """Impair a class by noise that the model finds least like it, and repair the rest.
+
+    Eight fields, since the noise has a training of its own.
+    """
 
     handles: ClassVar[tuple[type[Target], ...]] = (Classes,)
     tasks: ClassVar[tuple[Kind, ...]] = ("classification",)
@@ -66,7 +70,7 @@ class Unsir(Method):
             descent, _pieces(given), away=away, stay=mean_loss(model, case),
             steps=ceil(self.impair * len(case.retain)), share=self.share,
         )  # fmt: skip
-        epochs(descent, self.repair, mean_loss(model.train(), case))
+        epochs(replace(descent, clip=0.0), self.repair, mean_loss(model.train(), case))
         return model
 
     def _learnt(self, model: nn.Module, case: Case, label: int) -> Batch:

@@ -55,7 +55,9 @@ class Replay:
         """Set the model back, in training mode but for statistics that stood still."""
         norms = live(model, start.model)
         halved = precision == "bf16" or (precision == "auto" and bf16_pays(model))
-        model = channels_last(model)
+        if halved:
+            ids = torch.cat([case.retain.part.indices, case.forget.part.indices])[:2]
+            channels_last(model, lambda: case.task.answer(model, case.retain.take(ids)))
         model.load_state_dict(start.model)
         moved = {name for names in history.groups for name in names} - history.still
         for name, parameter in model.named_parameters():
