@@ -145,7 +145,7 @@ def _section(cell: Cell, found: Found, asked_for: Sequence[Column]) -> str:
         for row, runs in mine
     ]
     asked = f"Asked: {cell.asked}. " if cell.asked else ""
-    seeds = f"Seeds: {_seeds(first)}."
+    seeds = f"Seeds: {_seeds(first)}.{_missing(cell, every)}"
     told = [*streams.section(mine), *_hidden(mine), *_failures(every)]
     return "\n".join([f"## {cell.name}\n", f"{asked}{seeds}\n", grid(head, body), *told])
 
@@ -173,7 +173,7 @@ def _contest(cell: Cell, found: Found, asked_for: Sequence[Column]) -> str:
         price = [*_price(runs)[:2], *standings.price(runs)]
         body.append([name, standings.verdicts(runs), *cells, *price])
     told = [*standings.exact(mine), *standings.blunt(mine), *_failures(every)]
-    seeds = f"Seeds: {_seeds(first)}.\n"
+    seeds = f"Seeds: {_seeds(first)}.{_missing(cell, every)}\n"
     return "\n".join([f"## {cell.name}\n", seeds, grid(head, body, words=2), *told])
 
 
@@ -184,6 +184,13 @@ def _common(column: Column, runs: list[dict[str, Any]], whose: str) -> str:
 
 def _every(cell: Cell, found: Found) -> list[tuple[Row, list[dict[str, Any]]]]:
     return [(row, runs) for other, row, runs in found if other == cell and runs]
+
+
+def _missing(cell: Cell, every: Sequence[tuple[Row, list[dict[str, Any]]]]) -> str:
+    """What a reader must not take for absent."""
+    there = {row.name for row, _ in every}
+    left = [row.name for row in cell.rows if row.name not in there]
+    return f" Not run yet: {', '.join(left)}." if left else ""
 
 
 def _mine(every: Sequence[tuple[Row, list[dict[str, Any]]]]) -> list[standings.Standing]:
