@@ -7,8 +7,9 @@ from typing import Any
 from standings import Standing, gap, share, word
 from table import Cell
 
-_LINES = 40  # of names that a panel has room for
+_LINE = 11  # pixels that a name needs
 _WIDE = 0.7  # of a name, in logarithms of time
+_FEW = 8  # methods, up to which two panels stand beside each other
 _LEAST = 0.01  # points that the logarithmic picture begins with
 
 
@@ -17,13 +18,20 @@ def drawn(found: Sequence[tuple[Cell, Sequence[Standing]]], cap: float) -> str:
     import altair as alt  # noqa: PLC0415 - only for the page
     import vl_convert  # noqa: PLC0415
 
-    panels = [_panel(alt, cell, standings, cap) for cell, standings in found if standings]
-    chart = alt.vconcat(*panels).configure_view(stroke=None).configure_axis(grid=False)
+    there = [(cell, standings) for cell, standings in found if standings]
+    columns = 2 if max(len(standings) for _, standings in there) <= _FEW else 1
+    size = (680 // columns, 460 // columns)
+    panels = [_panel(alt, cell, standings, cap, size) for cell, standings in there]
+    chart = alt.concat(*panels, columns=columns)
+    chart = chart.configure_view(stroke=None).configure_axis(grid=False)
     svg: str = vl_convert.vegalite_to_svg(chart.to_dict())
     return svg
 
 
-def _panel(alt: Any, cell: Cell, standings: Sequence[Standing], cap: float) -> Any:
+def _panel(
+    alt: Any, cell: Cell, standings: Sequence[Standing], cap: float, size: tuple[int, int]
+) -> Any:
+    wide, high = size
     points = [
         {
             "method": row.name,
@@ -33,8 +41,10 @@ def _panel(alt: Any, cell: Cell, standings: Sequence[Standing], cap: float) -> A
         }
         for row, runs in standings
     ]
-    _place(points)
-    base = alt.Chart(alt.InlineData(values=points), width=680, height=460, title=cell.name).encode(
+    _place(points, high // _LINE)
+    base = alt.Chart(
+        alt.InlineData(values=points), width=wide, height=high, title=cell.name
+    ).encode(
         alt.X("time:Q", title="time, as a share of retraining's")
         .scale(type="log")
         .axis(format="%", tickCount=5),
@@ -52,10 +62,10 @@ def _panel(alt: Any, cell: Cell, standings: Sequence[Standing], cap: float) -> A
     return limit.encode(alt.X("cap:Q")) + threads + dots + names
 
 
-def _place(points: list[dict[str, Any]]) -> None:
+def _place(points: list[dict[str, Any]], lines: int) -> None:
     """Names of neighbours stand one above the other, not one upon the other."""
     gaps = [log(point["gap"]) for point in points]
-    line = (max(gaps) - min(gaps)) / _LINES
+    line = (max(gaps) - min(gaps)) / lines
     placed: list[tuple[float, float]] = []
     for point in sorted(points, key=lambda each: each["gap"]):
         x, y = log(point["time"]), log(point["gap"])
