@@ -57,7 +57,7 @@ class Ground:
     damping: float  # added to the curvature in every direction
     rounds: int = 100  # of conjugate gradients, at most
     tolerance: float = 1e-4  # of the residual
-    written: int = SMALL  # parameters up to which there are no rounds, but the matrix itself
+    written: int | None = None  # parameters up to which the matrix is written out; None: SMALL
 
     def solve(self, model: nn.Module, site: Site, pull: Float[Tensor, " k"]) -> Solution:
         """The step that the damped curvature turns into the pull."""
@@ -71,7 +71,7 @@ class Ground:
             if factor is not None:
                 return self._through(factor, pull)
         product, size = self.product(model, site.block), len(site.block)
-        if size > self.written:
+        if size > (SMALL if self.written is None else self.written):
             return curvature.conjugate_gradients(
                 product, pull, damping=self.damping, rounds=self.rounds, tolerance=self.tolerance
             )

@@ -80,6 +80,6 @@ def test_where_the_penalty_is_not_known_to_be_the_objective_s_the_step_lands_els
 
 
 def test_a_block_larger_than_what_is_written_out_lands_there_too(ridge, monkeypatch):
-    monkeypatch.setattr("expunge.stepping._SMALL", 3)
+    monkeypatch.setattr("expunge.stepping.SMALL", 3)
     found, wanted, _ = ridge.without(10, curvature="hessian", at_once=5)
     assert (found - wanted).abs().max() < 1e-10
