@@ -2,7 +2,7 @@
 
 The C library of Linux gives blocks of 32 MB and more back to the system as soon as they are free.
 Training asks for blocks of the same sizes a moment later, and the system clears every page before
-it hands it out: for networks with large activations that is a third of a processor's time.
+it hands it out: for networks with large activations that is up to half of a processor's time.
 """
 
 import ctypes

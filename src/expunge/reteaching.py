@@ -7,14 +7,11 @@ of one model learn side by side: their steps cost hardly more than those of one.
 """
 
 import logging
-import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import inf
 from typing import Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -26,6 +23,7 @@ from expunge.batching import Batches, is_resident
 from expunge.observing import Observation, device_of, evaluating
 from expunge.remembering import Notebook
 from expunge.representing import drawing, thawed
+from expunge.seeding import seeded
 from expunge.splitting import Data, Part, rooted
 from expunge.stack import NOT_STACKED, Stack
 from expunge.storing import digest_json, digest_tensors, digest_text
@@ -202,9 +200,7 @@ class Lesson:
         if count > 1 and self._stacks(model):
             try:
                 together = torch.stack(draws)
-                with drawing():
-                    agreed = self._agrees(model, together[:2])
-                if agreed:
+                if self._agrees(model, together[:2]):
                     return self._taught(_Abreast.of(model, count, self), together)
             except NOT_STACKED as why:
                 log.info("copies are not taught side by side: %s", why)
@@ -258,10 +254,10 @@ class Lesson:
         """
         abreast, alone = _Abreast.of(model, 2, self), _Alone.of(model, self)
         for step in range(_TRIED):
-            with _chance(step), torch.enable_grad():
+            with seeded(step), torch.enable_grad():
                 one = abreast.answers(self.exam.batches[0])[0]
                 abreast.learn(draws[:, step])
-            with _chance(step + _TRIED), torch.enable_grad():
+            with seeded(step + _TRIED), torch.enable_grad():
                 other = alone.answers(self.exam.batches[0])[0]
                 alone.learn(draws[:1, step])
             if (one - other).abs().max() > _ALIKE * (1 + other.abs().max()):
@@ -277,19 +273,6 @@ class Lesson:
         convolves = any(isinstance(module, _ConvNd) for module in model.modules())
         small = sum(p.numel() for p in parameters) <= _SMALL
         return plain and small and not convolves and is_resident(root)
-
-
-@contextmanager
-def _chance(seed: int) -> Iterator[None]:
-    """Seed what draws without torch for a while."""
-    before = random.getstate(), np.random.get_state()  # noqa: NPY002 - what users' models may use
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - as above
-    try:
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])  # noqa: NPY002 - as above
 
 
 def _answers(model: nn.Module, task: Task, batch: Batch) -> Tensor:
