@@ -19,11 +19,11 @@ from torch import nn
 
 from expunge import Outcome, Request, Samples, audit, judge, retrain, split, unlearn
 from expunge.estimating import Work, estimate
+from expunge.evidence import Tier
 from expunge.method import Method
 from expunge.methods.duck import Duck
 from expunge.methods.finetune import Finetune
 from expunge.methods.retrain import Retrain
-from expunge.precision import channels_last
 from expunge.problems.cifar10 import cifar10
 from expunge.problems.problem import Problem
 from expunge.recipe import Recipe
@@ -46,15 +46,15 @@ def measure(part: str, settings: Mapping[str, Any], stage: Stage) -> dict[str, A
     """Estimate, or do it."""
     what, _, name = part.partition(" ")
     problem, shadows = (_problem(settings, stage, settings[k]) for k in ("epochs", "shadow epochs"))
-    original = channels_last(problem.trained(0, stage.cache))
+    original = problem.trained(0, stage.cache)
     split = _split(problem, settings["share"])
-    method = _method(name, problem)
+    method, again = (_method(name, each.recipe) for each in (problem, shadows))
     if what == "audit":
         outcome = _unlearned(original, split, problem, method, stage.cache)
-        return _audited(outcome, problem, shadows.recipe, settings, stage.cache)
+        return _audited(outcome, problem, shadows.recipe, again, settings, stage.cache)
     budget = settings["budget"]
     work = Work(original, split, problem.task, problem.recipe, method, budget=budget)
-    return _estimated(work, shadows.recipe, settings)
+    return _estimated(work, replace(work, recipe=shadows.recipe, method=again), settings["tier"])
 
 
 def _problem(settings: Mapping[str, Any], stage: Stage, epochs: int) -> Problem:
@@ -74,19 +74,18 @@ def _split(problem: Problem, share: float) -> Split:
     return split(problem.train, request, test=problem.test, validation=problem.validation)
 
 
-def _method(name: str, problem: Problem) -> Method:
+def _method(name: str, recipe: Recipe) -> Method:
     found: dict[str, Method] = {
-        "retrain": Retrain(problem.recipe),
+        "retrain": Retrain(recipe),
         "finetune": Finetune(),
         "duck": Duck(),
     }
     return found[name]
 
 
-def _estimated(work: Work, shadows: Recipe, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _estimated(work: Work, shadows: Work, tier: Tier) -> dict[str, Any]:
     """Seconds by step; those of shadow models by their own recipe."""
-    tier = settings["tier"]
-    items = [*estimate(work, tier).items, *estimate(replace(work, recipe=shadows), tier).items]
+    items = [*estimate(work, tier).items, *estimate(shadows, tier).items]
     told = {step: [i.seconds for i in items if i.what.startswith(step)] for step in _STEPS}
     place = dict.fromkeys(_STEPS, 0) | {"shadow models": -1}
     return {step: seconds[place[step]] for step, seconds in told.items() if seconds}
@@ -106,16 +105,23 @@ def _unlearned(
     tensors, meta = load_tensors(kept)
     after = problem.recipe.build()
     after.load_state_dict(tensors)
-    return outcome(channels_last(after).eval(), seconds=float(meta["seconds"]))
+    return outcome(after.eval(), seconds=float(meta["seconds"]))
 
 
 def _audited(
-    outcome: Outcome, problem: Problem, shadows: Recipe, settings: Mapping[str, Any], cache: Path
+    outcome: Outcome,
+    problem: Problem,
+    shadows: Recipe,
+    again: Method,
+    settings: Mapping[str, Any],
+    cache: Path,
 ) -> dict[str, Any]:
-    references = retrain(
-        outcome.split, problem.recipe, task=problem.task, seeds=settings["references"], cache=cache
+    """By networks that the contest of methods takes too, and shadows that forget by ``again``."""
+    seeds = range(1000, 1000 + settings["references"])
+    references = retrain(outcome.split, problem.recipe, task=problem.task, seeds=seeds, cache=cache)
+    others = shadow_of(
+        outcome, shadows, method=again, count=2 * settings["pairs"], cache=cache, way="loop"
     )
-    others = shadow_of(outcome, shadows, count=2 * settings["pairs"], cache=cache)
     metrics = suite(outcome.split.targets, problem.recipe.build, settings["tier"])
     evidence = audit(outcome, metrics, references=references, shadows=others)
     verdict = judge(evidence)

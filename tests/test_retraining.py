@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 
 import pytest
@@ -285,6 +286,26 @@ def test_a_number_beside_the_fit_is_part_of_the_recipe(tmp_path, monkeypatch):
     before = recipe.describe()["fit"]
     file.write_text(text.replace("1", "2"))
     assert recipe.describe()["fit"] != before
+
+
+def test_what_stands_beside_a_network_that_the_builder_takes_is_part_of_the_recipe(
+    tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "guest_network.py"
+    text = "from torch import nn\nWIDTH = 1\n\n\ndef network():\n    return nn.Linear(WIDTH, 2)\n"
+    file.write_text(text)
+    network = import_module("guest_network").network
+    for taken in (partial(wrapped, network), partial(wrapped, network=network)):
+        file.write_text(text)
+        recipe = Recipe(taken, Fit(epochs=1))
+        before = recipe.describe()["build"]
+        file.write_text(text.replace("1", "9"))
+        assert recipe.describe()["build"] != before
+
+
+def wrapped(network):
+    return network()
 
 
 def test_retraining_leaves_the_history_of_the_original_alone(tmp_path):

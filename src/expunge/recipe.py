@@ -47,13 +47,16 @@ def _account(function: Callable[..., Any]) -> str:
     told = as_json(function)
     if hasattr(function, "describe"):
         return digest_json(told)
-    return digest_json([told, digest_source(function), _file_of(function)])
+    return digest_json([told, digest_source(function), _files_of(function)])
 
 
-def _file_of(function: Callable[..., Any]) -> str:
-    inner = function.func if isinstance(function, partial) else function
+def _files_of(function: Callable[..., Any]) -> str:
+    """What stands in its file; of a partial also in those of functions that it was given."""
+    if isinstance(function, partial):
+        given = [*function.args, *function.keywords.values()]
+        return "".join(map(_files_of, [function.func, *filter(callable, given)]))
     try:
-        path = inspect.getsourcefile(inner if hasattr(inner, "__code__") else type(inner))
+        path = inspect.getsourcefile(function if hasattr(function, "__code__") else type(function))
     except TypeError:  # built in
         return ""
     return Path(path).read_text(encoding="utf-8") if path and Path(path).is_file() else ""
