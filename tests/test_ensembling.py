@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from expunge import Fit, MultiLabel, Recipe, Regression
-from expunge.ensembling import fit_many
+from expunge.ensembling import fit_many, share
 from expunge.errors import BadSetting, Diverged
 from expunge.problems.images import Images
 from expunge.problems.networks import mlp
@@ -161,6 +161,19 @@ def test_what_does_not_stack_is_trained_in_another_way_or_refused_when_told_to(b
         fitted(recipe(build), parts, "vmap")
 
 
+@pytest.mark.parametrize(("slow", "tried"), [(4, {1, 4}), (16, {1, 4, 16}), (99, {1, 4, 16, 40})])
+def test_nothing_larger_is_tried_than_a_stack_that_was_slow(slow, tried, monkeypatch):
+    sizes = []
+
+    def clocked(_, job):
+        sizes.append(len(job))
+        return len(job) * (2.0 if len(job) == slow else 1.0), torch.ones(1)
+
+    monkeypatch.setattr("expunge.ensembling._clocked", clocked)
+    assert share(recipe(), drawn(data(), [23] * 40)) == 1.0
+    assert {*sizes} == tried
+
+
 def test_augmented_data_and_fits_of_ones_own_do_not_stack():
     def own(model, dataset):
         with torch.no_grad():
@@ -224,7 +237,7 @@ from functools import partial
 import torch
 from torch.utils.data import TensorDataset
 from expunge import Fit, Recipe
-from expunge.ensembling import fit_many
+from expunge.ensembling import fit_many, share
 from expunge.problems.networks import mlp
 from expunge.splitting import Part
 from expunge.spreading import Processes

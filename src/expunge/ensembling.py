@@ -31,10 +31,11 @@ log = logging.getLogger("expunge")
 
 Way = Literal["auto", "loop", "vmap", "workers"]
 
-SIZES = (4, 16, 64)
-"""How many models a stack may have."""
+SIZES = (4, 16, 64, 256)
+"""How many models a stack may have: larger ones are tried for as long as they are faster."""
 
 _FEW = 5  # steps that are timed
+_SLOWER = 1.1  # times as long as the best: nobody tries what takes even more memory
 
 _ALIKE = 1e-3  # of its weights: the first of a stack may differ by so much from one model alone
 
@@ -184,6 +185,8 @@ def _timed(recipe: Recipe, fit: Fit, parts: Sequence[Part]) -> dict[int, float]:
             log.info("models do not stack: in a stack they do not learn what they learn alone")
             break
         found[size] = min(some, others) / size
+        if found[size] > _SLOWER * min(found.values()):
+            break
     return found
 
 
