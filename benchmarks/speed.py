@@ -6,17 +6,16 @@ two cores, any other work doubles what is measured here.
 """
 
 import argparse
-import json
-import platform
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from claims import Row, timed, write
+from fresh import help_text, imports, steps
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -31,17 +30,6 @@ from expunge.outcome import Outcome
 from expunge.splitting import Part
 
 RESULTS = Path(__file__).parent / "results"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One claim: what was asked, what was found, and the raw numbers behind it."""
-
-    claim: str
-    asked: str
-    found: str
-    holds: bool
-    raw: dict[str, list[float]]
 
 
 class Bytes(TensorDataset):
@@ -130,7 +118,7 @@ def runner(repeats: int) -> Row:
     parts = split(data, Request(Samples(range(100))), test=data)
 
     def once() -> float:
-        return _timed(lambda: unlearn(model, parts, Idle(), task=Classification()))
+        return timed(lambda: unlearn(model, parts, Idle(), task=Classification()))
 
     seconds = [once() for _ in range(repeats)]
     share = statistics.median(seconds) / 10
@@ -140,89 +128,6 @@ def runner(repeats: int) -> Row:
         f"{share:.2%}",
         share < 0.01,
         {"seconds": seconds},
-    )
-
-
-def _timed(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
-def _command(*arguments: str) -> float:
-    def run() -> None:
-        command = [sys.executable, *arguments]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-
-    return _timed(run)
-
-
-def imports(repeats: int) -> Row:
-    """`import expunge` and a use of it, after `import torch`, in fresh processes."""
-    use = (
-        "import torch, time; started = time.perf_counter(); import expunge; "
-        "expunge.unlearn, expunge.split, expunge.Classification; "
-        "print(time.perf_counter() - started)"
-    )
-    command = [sys.executable, "-c", use]
-    seconds = [
-        float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        for _ in range(repeats)
-    ]
-    extra = statistics.median(seconds)
-    return Row(
-        "`import expunge` and its first use, beyond `import torch`",
-        "under 50 ms",
-        f"{extra * 1000:.0f} ms",
-        extra < 0.05,
-        {"seconds": seconds},
-    )
-
-
-def help_text(repeats: int) -> Row:
-    """`expunge --help`, which must not wait for torch."""
-    seconds = [_command("-m", "expunge", "--help") for _ in range(repeats)]
-    best = statistics.median(seconds)
-    return Row("`expunge --help`", "under 0.5 s", f"{best:.2f} s", best < 0.5, {"seconds": seconds})
-
-
-_STEPS = """
-import sys, time, torch
-from torch.nn import functional as F
-from expunge.keeping import keep_freed
-from expunge.problems.networks import resnet18
-
-quick, ours = (word == "yes" for word in sys.argv[1:])
-if ours:
-    keep_freed()
-model, size = resnet18(width=16), 32 if quick else 96
-x, y = torch.randn(128, 3, size, size), torch.randint(0, 10, (128,))
-optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-for step in range(4):
-    started = time.perf_counter()
-    optimizer.zero_grad()
-    F.cross_entropy(model(x), y).backward()
-    optimizer.step()
-print(time.perf_counter() - started)
-"""
-
-
-def steps(repeats: int, *, quick: bool) -> Row:
-    """A step of a residual network in a process that keeps memory, and in one that does not."""
-
-    def seconds(ours: str) -> float:
-        command = [sys.executable, "-c", _STEPS, "yes" if quick else "no", ours]
-        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-    pairs = [(seconds("yes"), seconds("no")) for _ in range(repeats)]
-    ours, theirs = map(list, zip(*pairs, strict=True))
-    ratio = statistics.median(theirs) / statistics.median(ours)
-    return Row(
-        "a training step on 128 large pictures, with freed memory kept",
-        "faster than without",
-        f"{ratio:.1f} times",
-        ratio > 1,
-        {"ours_s": ours, "plain_s": theirs},
     )
 
 
@@ -238,7 +143,7 @@ def auditing(scale: int, repeats: int) -> Row:
     shares, seconds = [], []
     for _ in range(repeats):
         before.seconds = after.seconds = 0.0
-        seconds.append(_timed(lambda: audit(outcome, metrics)))
+        seconds.append(timed(lambda: audit(outcome, metrics)))
         shares.append((before.seconds + after.seconds) / seconds[-1])
     share = statistics.median(shares)
     return Row(
@@ -261,36 +166,6 @@ def _cnn() -> nn.Module:
         nn.Flatten(),
         nn.Linear(512, 10),
     )
-
-
-def write(rows: list[Row], folder: Path, *, quick: bool) -> str:
-    """Keep the numbers, and a page that a person reads."""
-    versions = {"python": platform.python_version(), "torch": torch.__version__}
-    machine = f"{platform.machine()}, {torch.get_num_threads()} threads"
-    body = {
-        "quick": quick,
-        "versions": versions,
-        "machine": machine,
-        "rows": [vars(row) for row in rows],
-    }
-    folder.mkdir(exist_ok=True)
-    (folder / "speed.json").write_text(json.dumps(body, indent=1, ensure_ascii=False) + "\n")
-    lines = [
-        "# Speed of the frame",
-        "",
-        (
-            f"{machine}; Python {versions['python']}, torch {versions['torch']}; medians of "
-            f"interleaved repeats, made by `make bench`"
-            f"{' with --quick, so not to be quoted' if quick else ''}."
-        ),
-        "",
-        "| what | asked | found | |",
-        "|---|---|---|---|",
-        *(f"| {r.claim} | {r.asked} | {r.found} | {'✓' if r.holds else '✗'} |" for r in rows),
-    ]
-    page = "\n".join(lines) + "\n"
-    (folder / "speed.md").write_text(page)
-    return page
 
 
 def main() -> None:
