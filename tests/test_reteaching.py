@@ -109,7 +109,11 @@ def normed():
     )
 
 
-@pytest.mark.parametrize("make", [build, normed, Attending])
+def normalised():
+    return nn.Sequential(*build(), nn.LogSoftmax(1))
+
+
+@pytest.mark.parametrize("make", [build, normed, normalised, Attending])
 def test_copies_learn_side_by_side_what_they_learn_alone(make, ways):
     torch.manual_seed(3)
     model = make()

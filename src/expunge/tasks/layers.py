@@ -33,7 +33,8 @@ def _auto(model: nn.Module, call: Callable[[], Tensor]) -> Answer:
     with _hooked((m for m in model.modules() if isinstance(m, nn.Linear)), keep):
         logits = call()
     large = [(x, said) for x, said in seen if said.numel() == logits.numel()]
-    makers = [x for x, said in large if _is_said(logits, said)] or [x for x, _ in large]
+    exact = [x for x, said in large if _is_said(logits, said)] if len(large) > 1 else []
+    makers = exact or [x for x, _ in large]
     if not makers or len(makers[-1]) != len(logits):
         return Answer(logits, None, _candidates(model), AUTO)
     return Answer(logits, makers[-1].flatten(1))
