@@ -1,16 +1,47 @@
-"""One thread for every test and the processes it starts.
+"""One thread for every test and the processes it starts, and shapes checked where they are named.
 
 The networks here are tiny: two threads would only wait for each other, and on a busy machine
 they would wait a hundred times longer than they work.
+
+The hook of jaxtyping wraps every function there is, which takes longer than most of them do. Here
+it keeps to those that name a shape; the plain types of the others are mypy's to check.
 """
 
 import os
+from typing import get_args
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import jaxtyping
 import pytest
 import torch
 from torch.nn import functional as F
+
+
+def shaped(annotation):
+    """Whether a type is an array of some shape, or holds one; of a quoted one, whether it may."""
+    match annotation:
+        case str():
+            return "[Tensor," in annotation
+        case type() if issubclass(annotation, jaxtyping.AbstractArray):
+            return True
+        case _:
+            inner = annotation if isinstance(annotation, list) else get_args(annotation)
+            return any(map(shaped, inner))
+
+
+def checked(*, typechecker, everywhere=jaxtyping.jaxtyped):
+    """What the hook decorates with: its own decorator for what names a shape, and else nothing."""
+
+    def decorate(made):
+        inner = getattr(made, "fget", None) or getattr(made, "__func__", made)
+        named = getattr(inner, "__annotations__", {}).values()
+        return everywhere(typechecker=typechecker)(made) if any(map(shaped, named)) else made
+
+    return decorate
+
+
+jaxtyping.jaxtyped = checked
 
 
 @pytest.fixture(scope="session")
