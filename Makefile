@@ -9,7 +9,7 @@ demo: $(READY)
 	$(BIN)/expunge demo --out expunge-demo
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m "not slow and not gpu"
 
 test-slow: $(READY)
 	$(BIN)/pytest -m slow

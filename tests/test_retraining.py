@@ -1,6 +1,7 @@
 """References: trained once, found again, mended when they are torn."""
 
 import logging
+import time
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -12,6 +13,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from expunge import Attribute, Classification, Fit, MultiLabel, Recipe, Request, Samples, split
+from expunge.batching import Batches
 from expunge.errors import BadSetting, BatchUnreadable, TargetMismatch
 from expunge.methods.retrain import Retrain
 from expunge.retraining import retrain
@@ -212,6 +214,25 @@ def test_an_interrupted_call_keeps_what_is_finished_and_continues(tmp_path):
     assert same(found.members[0], first.members[0])
     assert same(found.members[1], fresh.members[1])
     assert not list(folder_of(tmp_path).glob("training-*"))
+
+
+def test_what_a_training_took_before_it_was_interrupted_counts(tmp_path):
+    def hear(step, done, _total):
+        if step == "train" and done == 2:
+            raise Stopped
+
+    def slow(batch):
+        time.sleep(0.01)
+        return batch
+
+    fit = Fit(epochs=3, batch=7, augment=slow)
+    chosen = parts()
+    stopping = Recipe(build, replace(fit, progress=hear))
+    with pytest.raises(Stopped):
+        retrain(chosen, stopping, task=TASK, seeds=1, cache=tmp_path)
+    found = retrain(chosen, Recipe(build, fit), task=TASK, seeds=1, cache=tmp_path)
+    steps = 3 * len(Batches(chosen.retain, 7))
+    assert found.members[0].seconds > 0.01 * steps
 
 
 def test_lost_answers_are_asked_for_again_without_training(tmp_path):

@@ -1,6 +1,7 @@
 """The default training loop: SGD or AdamW, a schedule, bf16 where it pays, resumable."""
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
@@ -61,11 +62,14 @@ class Fit:
     def __call__(self, model: nn.Module, dataset: Dataset[Any]) -> nn.Module:
         """Train ``model`` in place and return it in eval mode."""
         part = dataset if isinstance(dataset, Part) else Part.whole(dataset)  # type: ignore[arg-type]
+        started = time.perf_counter()
         batches = Batches(part, self.batch, shuffle=True, device=device_of(model))
         halved = self.halves(model)
         optimizer = self.stepping([p for p in model.parameters() if p.requires_grad])
         run = "" if self.checkpoint is None else self._run(model, part)
+        before = spent(self.checkpoint)
         first = self._resumed(model, optimizer, run)
+        started -= before if first else 0.0
         tape = self._tape(model, optimizer, first * len(batches), run)
         model.train()
         ask = partial(self._asked, model, batches)
@@ -74,7 +78,7 @@ class Fit:
                 for step, batch in enumerate(watched, epoch * len(batches)):
                     share = step / (self.epochs * len(batches))
                     self._descend(model, batch, optimizer, share=share, halved=halved)
-                self._keep(model, optimizer, run, epoch + 1)
+                self._keep(model, optimizer, run, epoch + 1, time.perf_counter() - started)
                 self.progress("train", epoch + 1, self.epochs)
         if self.checkpoint is not None:
             forget_file(self.checkpoint)
@@ -148,13 +152,17 @@ class Fit:
         beside = tuple(name for name in ("augment", "penalty") if getattr(self, name) is not None)
         return Tape(model, optimizer, recording, first=first, run=run, beside=beside)
 
-    def _keep(self, model: nn.Module, optimizer: Optimizer, run: str, epoch: int) -> None:
+    def _keep(
+        self, model: nn.Module, optimizer: Optimizer, run: str, epoch: int, seconds: float
+    ) -> None:
         if self.checkpoint is None or epoch == self.epochs:
             return
         tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
         tensors |= tensors_of(optimizer)
         tensors["rng"] = torch.get_rng_state()
-        save_tensors(self.checkpoint, tensors, {"epoch": str(epoch), "run": run})
+        save_tensors(
+            self.checkpoint, tensors, {"epoch": str(epoch), "run": run, "seconds": str(seconds)}
+        )
 
     def _resumed(self, model: nn.Module, optimizer: Optimizer, run: str) -> int:
         """Continue the same run where it stopped; start again if the checkpoint is of another."""
@@ -177,6 +185,16 @@ class Fit:
         """What makes this run: its settings, its samples, and where weights and chance start."""
         start = {"rng": torch.get_rng_state(), "ids": part.indices} | model.state_dict()
         return digest_json([self.describe(), digest_tensors(start)])
+
+
+def spent(checkpoint: Path | None) -> float:
+    """Seconds that a run took before it was interrupted; none, if nothing is kept of it."""
+    if checkpoint is None or not checkpoint.exists():
+        return 0.0
+    try:
+        return float(load_tensors(checkpoint)[1].get("seconds", "0"))
+    except (CannotRead, ValueError):
+        return 0.0
 
 
 def untaped(recipe: Recipe) -> Recipe:

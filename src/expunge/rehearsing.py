@@ -40,7 +40,7 @@ from expunge.rehearsal import Pledge, Rehearsal, Scores
 from expunge.request import Request, Samples
 from expunge.seeding import seeded
 from expunge.shadowing import shadow
-from expunge.shelving import Answers, Shelf, loaded, looked_at, start_of, trained
+from expunge.shelving import Answers, Shelf, begun, loaded, looked_at, start_of, trained
 from expunge.splitting import Data, Part, split
 from expunge.storing import as_json, write_json
 from expunge.tasks import Task
@@ -198,7 +198,7 @@ class _Stage:
             found = shelf.find(self.seed, lambda: self._asked(load()))
             if found is not None:
                 return _Played(load, found.answers, found.seconds)
-        started = time.perf_counter()
+        started = begun(self.seed, shelf)
         model = make()
         seconds, answers = time.perf_counter() - started, self._asked(model)
         if shelf is not None:

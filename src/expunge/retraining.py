@@ -13,6 +13,7 @@ from expunge.recipe import Recipe
 from expunge.shelving import (
     Shelf,
     answers_of,
+    begun,
     digest_of,
     loaded,
     making,
@@ -85,7 +86,7 @@ def _member(split: Split, recipe: Recipe, task: Task, seed: int, shelf: Shelf | 
     if found is not None:
         return found
     warm()
-    started = time.perf_counter()
+    started = begun(seed, shelf)
     model = trained(recipe, split.retain, "reference", seed, shelf)
     seconds = time.perf_counter() - started
     seen = snapshot(model, split, task)

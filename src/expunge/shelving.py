@@ -6,6 +6,7 @@ are checked when they are read: what is torn or was changed is made again.
 
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from expunge.batching import data_digest
 from expunge.errors import BadSetting, CannotRead
-from expunge.fitting import Fit, untaped
+from expunge.fitting import Fit, spent, untaped
 from expunge.observing import Observation, Snapshot
 from expunge.recipe import Recipe
 from expunge.seeding import seeded, stream
@@ -166,6 +167,11 @@ def trained(recipe: Recipe, part: Part, role: str, seed: int, shelf: Shelf | Non
         recipe = replace(recipe, fit=replace(recipe.fit, checkpoint=shelf.training(seed)))
     with seeded(stream(role, seed)), torch.enable_grad():
         return recipe.train(part)
+
+
+def begun(seed: int, shelf: Shelf | None) -> float:
+    """Now, by the clock; less the seconds that the training took before it was interrupted."""
+    return time.perf_counter() - (0.0 if shelf is None else spent(shelf.training(seed)))
 
 
 def loaded(build: Callable[[], nn.Module], path: Path) -> nn.Module:
