@@ -34,8 +34,8 @@ def checked(*, typechecker, everywhere=jaxtyping.jaxtyped):
     """What the hook decorates with: its own decorator for what names a shape, and else nothing."""
 
     def decorate(made):
-        inner = getattr(made, "fget", None) or getattr(made, "__func__", made)
-        named = getattr(inner, "__annotations__", {}).values()
+        among = made.__mro__ if isinstance(made, type) else [made]  # fields are inherited
+        named = [each for one in among for each in getattr(one, "__annotations__", {}).values()]
         return everywhere(typechecker=typechecker)(made) if any(map(shaped, named)) else made
 
     return decorate

@@ -161,16 +161,23 @@ def test_what_does_not_stack_is_trained_in_another_way_or_refused_when_told_to(b
         fitted(recipe(build), parts, "vmap")
 
 
-@pytest.mark.parametrize(("slow", "tried"), [(4, {1, 4}), (16, {1, 4, 16}), (99, {1, 4, 16, 40})])
-def test_nothing_larger_is_tried_than_a_stack_that_was_slow(slow, tried, monkeypatch):
+@pytest.mark.parametrize(
+    ("seconds", "tried"),
+    [
+        ({1: 2, 4: 3, 16: 1, 64: 1, 256: 0}, {1, 4, 16, 64}),
+        ({1: 5, 4: 4, 16: 3, 64: 2, 256: 1}, {1, 4, 16, 64, 256}),
+    ],
+)
+def test_larger_stacks_are_tried_for_as_long_as_they_are_faster(seconds, tried, monkeypatch):
     sizes = []
 
     def clocked(_, job):
         sizes.append(len(job))
-        return len(job) * (2.0 if len(job) == slow else 1.0), torch.ones(1)
+        return len(job) * seconds[len(job)], torch.ones(1)
 
     monkeypatch.setattr("expunge.ensembling._clocked", clocked)
-    assert share(recipe(), drawn(data(), [23] * 40)) == 1.0
+    best = min(seconds[size] for size in tried)
+    assert share(recipe(), drawn(data(), [23] * 300)) == best / seconds[1]
     assert {*sizes} == tried
 
 
@@ -237,7 +244,7 @@ from functools import partial
 import torch
 from torch.utils.data import TensorDataset
 from expunge import Fit, Recipe
-from expunge.ensembling import fit_many, share
+from expunge.ensembling import fit_many
 from expunge.problems.networks import mlp
 from expunge.splitting import Part
 from expunge.spreading import Processes

@@ -216,23 +216,31 @@ def test_an_interrupted_call_keeps_what_is_finished_and_continues(tmp_path):
     assert not list(folder_of(tmp_path).glob("training-*"))
 
 
-def test_what_a_training_took_before_it_was_interrupted_counts(tmp_path):
-    def hear(step, done, _total):
-        if step == "train" and done == 2:
-            raise Stopped
+CLOCK = [0.0]
 
-    def slow(batch):
-        time.sleep(0.01)
-        return batch
 
-    fit = Fit(epochs=3, batch=7, augment=slow)
+def passing(batch):
+    """A second goes by."""
+    CLOCK[0] += 1
+    return batch
+
+
+def test_what_a_training_took_before_it_was_interrupted_counts_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "perf_counter", lambda: CLOCK[0])
+
+    def stopped_after(epoch):
+        def hear(step, done, _total):
+            if step == "train" and done == epoch:
+                raise Stopped
+
+        return Recipe(build, Fit(epochs=4, batch=7, augment=passing, progress=hear))
+
     chosen = parts()
-    stopping = Recipe(build, replace(fit, progress=hear))
-    with pytest.raises(Stopped):
-        retrain(chosen, stopping, task=TASK, seeds=1, cache=tmp_path)
-    found = retrain(chosen, Recipe(build, fit), task=TASK, seeds=1, cache=tmp_path)
-    steps = 3 * len(Batches(chosen.retain, 7))
-    assert found.members[0].seconds > 0.01 * steps
+    for epoch in (1, 3):
+        with pytest.raises(Stopped):
+            retrain(chosen, stopped_after(epoch), task=TASK, seeds=1, cache=tmp_path)
+    found = retrain(chosen, stopped_after(9), task=TASK, seeds=1, cache=tmp_path)
+    assert found.members[0].seconds == CLOCK[0] == 4 * len(Batches(chosen.retain, 7))
 
 
 def test_lost_answers_are_asked_for_again_without_training(tmp_path):
@@ -314,10 +322,14 @@ def test_what_stands_beside_a_network_that_the_builder_takes_is_part_of_the_reci
 ):
     monkeypatch.syspath_prepend(tmp_path)
     file = tmp_path / "guest_network.py"
-    text = "from torch import nn\nWIDTH = 1\n\n\ndef network():\n    return nn.Linear(WIDTH, 2)\n"
+    text = (
+        "from torch import nn\nWIDTH = 1\n\n\ndef network():\n    return nn.Linear(WIDTH, 2)\n\n\n"
+        "class Network(nn.Linear):\n    pass\n"
+    )
     file.write_text(text)
-    network = import_module("guest_network").network
-    for taken in (partial(wrapped, network), partial(wrapped, network=network)):
+    guest = import_module("guest_network")
+    taking = (partial(wrapped, guest.network), partial(wrapped, network=guest.Network))
+    for taken in (*taking, partial(guest.Network, 1, 2), guest.Network):
         file.write_text(text)
         recipe = Recipe(taken, Fit(epochs=1))
         before = recipe.describe()["build"]

@@ -97,7 +97,7 @@ def _read(source: Any, chunks: Sequence[Tensor]) -> Iterator[Any]:
     source, chunks = inside[0][0], [ids for _, ids in inside]
     if is_resident(source):
         return _gathered(source, chunks)
-    return iter(
+    return _loaded(
         DataLoader(
             source,
             batch_sampler=[chunk.tolist() for chunk in chunks],
@@ -105,6 +105,20 @@ def _read(source: Any, chunks: Sequence[Tensor]) -> Iterator[Any]:
             collate_fn=getattr(source, "collate_fn", default_collate),
         )
     )
+
+
+def _loaded(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Its batches; workers go as soon as it ends, or as a sample raises.
+
+    Whoever leaves them to the garbage collector after a fault waits ten seconds for them.
+    """
+    batches = iter(loader)
+    try:
+        yield from batches
+    finally:
+        dismiss = getattr(batches, "_shutdown_workers", None)  # torch has no public name for it
+        if dismiss is not None:
+            dismiss()
 
 
 def is_resident(source: Any) -> bool:

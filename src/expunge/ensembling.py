@@ -35,7 +35,6 @@ SIZES = (4, 16, 64, 256)
 """How many models a stack may have: larger ones are tried for as long as they are faster."""
 
 _FEW = 5  # steps that are timed
-_SLOWER = 1.1  # times as long as the best: nobody tries what takes even more memory
 
 _ALIKE = 1e-3  # of its weights: the first of a stack may differ by so much from one model alone
 
@@ -184,8 +183,9 @@ def _timed(recipe: Recipe, fit: Fit, parts: Sequence[Part]) -> dict[int, float]:
         if (first - alone).norm() > _ALIKE * alone.norm():
             log.info("models do not stack: in a stack they do not learn what they learn alone")
             break
+        smaller = [seconds for stack, seconds in found.items() if stack > 1]
         found[size] = min(some, others) / size
-        if found[size] > _SLOWER * min(found.values()):
+        if smaller and found[size] >= smaller[-1]:  # larger ones would only take more memory
             break
     return found
 

@@ -56,7 +56,8 @@ def _files_of(function: Callable[..., Any]) -> str:
         given = [*function.args, *function.keywords.values()]
         return "".join(map(_files_of, [function.func, *filter(callable, given)]))
     try:
-        path = inspect.getsourcefile(function if hasattr(function, "__code__") else type(function))
+        named = inspect.isclass(function) or hasattr(function, "__code__")
+        path = inspect.getsourcefile(function if named else type(function))
     except TypeError:  # built in
         return ""
     return Path(path).read_text(encoding="utf-8") if path and Path(path).is_file() else ""

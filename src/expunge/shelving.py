@@ -170,7 +170,10 @@ def trained(recipe: Recipe, part: Part, role: str, seed: int, shelf: Shelf | Non
 
 
 def begun(seed: int, shelf: Shelf | None) -> float:
-    """Now, by the clock; less the seconds that the training took before it was interrupted."""
+    """Now, by the clock; less the seconds that the training took before it was interrupted.
+
+    A shelf is named by all that makes a run, so what was interrupted there is the same run.
+    """
     return time.perf_counter() - (0.0 if shelf is None else spent(shelf.training(seed)))
 
 
