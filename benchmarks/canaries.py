@@ -78,7 +78,8 @@ def measure(part: str, settings: Mapping[str, Any], stage: Stage) -> dict[str, A
     cast, drawn = _cast(), _drawn(settings["models"])
     problem = digits(epochs=settings["epochs"])
     play = Play(cast, problem.recipe, problem.task, _way(part), 0, "vmap")
-    play = play.kept(stage.cache, {"train": data_digest(cast.data), "unseen": "", "coins": "one"})
+    train = data_digest(cast.data)
+    play = play.kept(stage.cache, {"train": train, "unseen": "", "coins": "one"}, train)
     found = play.played("retrained" if "retrained" in part else "shadow", drawn)
     return _tossed(found, settings) if part == ANEW else _asked_all(found, settings)
 
