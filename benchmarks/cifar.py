@@ -12,12 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from finding import Asked, Section, Stage
-from table import grid
+from table import Cell, grid
 from torch import nn
 
-from expunge import Outcome, Request, Samples, audit, judge, retrain, split, unlearn
+from expunge import Outcome, audit, judge, retrain, unlearn
 from expunge.estimating import Work, estimate
 from expunge.evidence import Tier
 from expunge.method import Method
@@ -47,7 +46,7 @@ def measure(part: str, settings: Mapping[str, Any], stage: Stage) -> dict[str, A
     what, _, name = part.partition(" ")
     problem, shadows = (_problem(settings, stage, settings[k]) for k in ("epochs", "shadow epochs"))
     original = problem.trained(0, stage.cache)
-    split = _split(problem, settings["share"])
+    split = _cell(settings).split(problem, 0)
     method, again = (_method(name, each.recipe) for each in (problem, shadows))
     if what == "audit":
         outcome = _unlearned(original, split, problem, method, stage.cache)
@@ -66,12 +65,10 @@ def _problem(settings: Mapping[str, Any], stage: Stage, epochs: int) -> Problem:
     return replace(found, **parts)
 
 
-def _split(problem: Problem, share: float) -> Split:
-    size = len(problem.train)
-    order = torch.randperm(size, generator=torch.Generator().manual_seed(0))
-    gone = Samples(tuple(order[: int(share * size)].tolist()))
-    request = Request(gone, id="a tenth")
-    return split(problem.train, request, test=problem.test, validation=problem.validation)
+def _cell(settings: Mapping[str, Any]) -> Cell:
+    """Whom the contest of methods forgets, and its references: no network is trained twice."""
+    forget, look = {"share": settings["share"]}, {"references": settings["references"]}
+    return Cell("CIFAR-10", "cifar10", {}, forget, (0,), (), look=look)
 
 
 def _method(name: str, recipe: Recipe) -> Method:
@@ -116,8 +113,8 @@ def _audited(
     settings: Mapping[str, Any],
     cache: Path,
 ) -> dict[str, Any]:
-    """By networks that the contest of methods takes too, and shadows that forget by ``again``."""
-    seeds = range(1000, 1000 + settings["references"])
+    """Beside references, and shadows that forget by ``again``."""
+    seeds = _cell(settings).references(0)
     references = retrain(outcome.split, problem.recipe, task=problem.task, seeds=seeds, cache=cache)
     others = shadow_of(
         outcome, shadows, method=again, count=2 * settings["pairs"], cache=cache, way="loop"
