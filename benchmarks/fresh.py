@@ -7,12 +7,10 @@ import sys
 from claims import Row, timed
 
 
-def _command(*arguments: str) -> float:
-    def run() -> None:
-        command = [sys.executable, *arguments]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-
-    return timed(run)
+def _said(*arguments: str) -> str:
+    """What Python prints, in a process of its own."""
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def imports(repeats: int) -> Row:
@@ -22,11 +20,7 @@ def imports(repeats: int) -> Row:
         "expunge.unlearn, expunge.split, expunge.Classification; "
         "print(time.perf_counter() - started)"
     )
-    command = [sys.executable, "-c", use]
-    seconds = [
-        float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        for _ in range(repeats)
-    ]
+    seconds = [float(_said("-c", use)) for _ in range(repeats)]
     extra = statistics.median(seconds)
     return Row(
         "`import expunge` and its first use, beyond `import torch`",
@@ -39,7 +33,7 @@ def imports(repeats: int) -> Row:
 
 def help_text(repeats: int) -> Row:
     """`expunge --help`, which must not wait for torch."""
-    seconds = [_command("-m", "expunge", "--help") for _ in range(repeats)]
+    seconds = [timed(lambda: _said("-m", "expunge", "--help")) for _ in range(repeats)]
     best = statistics.median(seconds)
     return Row("`expunge --help`", "under 0.5 s", f"{best:.2f} s", best < 0.5, {"seconds": seconds})
 
@@ -69,8 +63,7 @@ def steps(repeats: int, *, quick: bool) -> Row:
     """A step of a residual network in a process that keeps memory, and in one that does not."""
 
     def seconds(ours: str) -> float:
-        command = [sys.executable, "-c", _STEPS, "yes" if quick else "no", ours]
-        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        return float(_said("-c", _STEPS, "yes" if quick else "no", ours))
 
     pairs = [(seconds("yes"), seconds("no")) for _ in range(repeats)]
     ours, theirs = map(list, zip(*pairs, strict=True))
