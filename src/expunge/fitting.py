@@ -67,9 +67,8 @@ class Fit:
         halved = self.halves(model)
         optimizer = self.stepping([p for p in model.parameters() if p.requires_grad])
         run = "" if self.checkpoint is None else self._run(model, part)
-        before = spent(self.checkpoint)
-        first = self._resumed(model, optimizer, run)
-        started -= before if first else 0.0
+        first, before = self._resumed(model, optimizer, run)
+        started -= before
         tape = self._tape(model, optimizer, first * len(batches), run)
         model.train()
         ask = partial(self._asked, model, batches)
@@ -164,22 +163,25 @@ class Fit:
             self.checkpoint, tensors, {"epoch": str(epoch), "run": run, "seconds": str(seconds)}
         )
 
-    def _resumed(self, model: nn.Module, optimizer: Optimizer, run: str) -> int:
-        """Continue the same run where it stopped; start again if the checkpoint is of another."""
+    def _resumed(self, model: nn.Module, optimizer: Optimizer, run: str) -> tuple[int, float]:
+        """Continue the same run where it stopped; start again if the checkpoint is of another.
+
+        Returns the epochs that are done, and the seconds that they took.
+        """
         if self.checkpoint is None or not self.checkpoint.exists():
-            return 0
+            return 0, 0.0
         try:
             tensors, meta = load_tensors(self.checkpoint)
         except CannotRead:
-            return 0
+            return 0, 0.0
         if meta.get("run") != run:
-            return 0
+            return 0, 0.0
         kept = {name: value for name, value in tensors.items() if name.startswith("model.")}
         model.load_state_dict({name.removeprefix("model."): v for name, v in kept.items()})
         groups = optimizer.state_dict()["param_groups"]
         restore(optimizer, {"state": state_of(tensors), "param_groups": groups})
         torch.set_rng_state(tensors["rng"])
-        return int(meta["epoch"])
+        return int(meta["epoch"]), float(meta.get("seconds", "0"))
 
     def _run(self, model: nn.Module, part: Part) -> str:
         """What makes this run: its settings, its samples, and where weights and chance start."""
