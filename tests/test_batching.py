@@ -1,7 +1,5 @@
 """A part in batches: every sample once, under its own name, whatever the dataset."""
 
-import multiprocessing
-
 import pytest
 import torch
 from torch import nn
@@ -252,22 +250,6 @@ def test_parts_and_subsets_within_each_other_are_looked_through():
     ids, x, _, _ = read(batches)
     assert ids.tolist() == [4, 0, 2]
     assert x.equal(ROWS[[N - 1 - 6, N - 1 - 9, N - 1 - 2]])
-
-
-class Broken(Plain):
-    """A sample raises."""
-
-    def __getitem__(self, index):
-        if index == N - 1:
-            raise KeyError(index)
-        return super().__getitem__(index)
-
-
-def test_workers_go_at_once_when_a_sample_raises(monkeypatch):
-    monkeypatch.setattr(batching, "_WORTH_WORKERS", 1)
-    with pytest.raises(KeyError):
-        read(Batches(Part.whole(Broken()), 1))
-    assert multiprocessing.active_children() == []
 
 
 def test_datasets_put_end_to_end_are_read_through():

@@ -1,10 +1,7 @@
 """References: trained once, found again, mended when they are torn."""
 
 import logging
-import time
 from dataclasses import replace
-from functools import partial
-from importlib import import_module
 
 import pytest
 import torch
@@ -13,7 +10,6 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from expunge import Attribute, Classification, Fit, MultiLabel, Recipe, Request, Samples, split
-from expunge.batching import Batches
 from expunge.errors import BadSetting, BatchUnreadable, TargetMismatch
 from expunge.methods.retrain import Retrain
 from expunge.retraining import retrain
@@ -216,33 +212,6 @@ def test_an_interrupted_call_keeps_what_is_finished_and_continues(tmp_path):
     assert not list(folder_of(tmp_path).glob("training-*"))
 
 
-CLOCK = [0.0]
-
-
-def passing(batch):
-    """A second goes by."""
-    CLOCK[0] += 1
-    return batch
-
-
-def test_what_a_training_took_before_it_was_interrupted_counts_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(time, "perf_counter", lambda: CLOCK[0])
-
-    def stopped_after(epoch):
-        def hear(step, done, _total):
-            if step == "train" and done == epoch:
-                raise Stopped
-
-        return Recipe(build, Fit(epochs=4, batch=7, augment=passing, progress=hear))
-
-    chosen = parts()
-    for epoch in (1, 3):
-        with pytest.raises(Stopped):
-            retrain(chosen, stopped_after(epoch), task=TASK, seeds=1, cache=tmp_path)
-    found = retrain(chosen, stopped_after(9), task=TASK, seeds=1, cache=tmp_path)
-    assert found.members[0].seconds == CLOCK[0] == 4 * len(Batches(chosen.retain, 7))
-
-
 def test_lost_answers_are_asked_for_again_without_training(tmp_path):
     recipe, chosen = Recipe(build, Counting()), parts()
     first = retrain(chosen, recipe, task=TASK, seeds=1, cache=tmp_path)
@@ -304,41 +273,6 @@ def test_a_reference_in_memory_is_the_trained_model_itself():
 def test_a_seed_that_is_named_twice_is_refused():
     with pytest.raises(BadSetting, match="named twice"):
         retrain(parts(), Recipe(build, Fit(epochs=1)), task=TASK, seeds=(3, 3))
-
-
-def test_a_number_beside_the_fit_is_part_of_the_recipe(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path)
-    file = tmp_path / "guest_recipe.py"
-    text = "EPOCHS = 1\n\n\ndef fit(model, dataset):\n    return model\n"
-    file.write_text(text)
-    recipe = Recipe(build, import_module("guest_recipe").fit)
-    before = recipe.describe()["fit"]
-    file.write_text(text.replace("1", "2"))
-    assert recipe.describe()["fit"] != before
-
-
-def test_what_stands_beside_a_network_that_the_builder_takes_is_part_of_the_recipe(
-    tmp_path, monkeypatch
-):
-    monkeypatch.syspath_prepend(tmp_path)
-    file = tmp_path / "guest_network.py"
-    text = (
-        "from torch import nn\nWIDTH = 1\n\n\ndef network():\n    return nn.Linear(WIDTH, 2)\n\n\n"
-        "class Network(nn.Linear):\n    pass\n"
-    )
-    file.write_text(text)
-    guest = import_module("guest_network")
-    taking = (partial(wrapped, guest.network), partial(wrapped, network=guest.Network))
-    for taken in (*taking, partial(guest.Network, 1, 2), guest.Network):
-        file.write_text(text)
-        recipe = Recipe(taken, Fit(epochs=1))
-        before = recipe.describe()["build"]
-        file.write_text(text.replace("1", "9"))
-        assert recipe.describe()["build"] != before
-
-
-def wrapped(network):
-    return network()
 
 
 def test_retraining_leaves_the_history_of_the_original_alone(tmp_path):

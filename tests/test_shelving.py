@@ -1,12 +1,17 @@
 """A shelf keeps models of one making apart from those of another, and gives them back."""
 
+import time
+from dataclasses import replace
+
+import pytest
 import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from expunge import Classification, Recipe, Request, Samples, split
+from expunge import Classification, Fit, Recipe, Request, Samples, split
+from expunge.batching import Batches
 from expunge.observing import snapshot
-from expunge.shelving import Shelf, answers_of, loaded, purge, snapshot_of, trained
+from expunge.shelving import Shelf, answers_of, begun, loaded, purge, snapshot_of, trained
 from expunge.splitting import Part
 
 D, C = 4, 3
@@ -76,3 +81,36 @@ def test_a_snapshot_that_was_taken_apart_is_put_together_again():
     assert torch.equal(again.test.labels, seen.test.labels)
     assert again.retain.ids.tolist() == seen.retain.ids.tolist()
     assert again.removed == (2,)
+
+
+CLOCK = [0.0]
+
+
+def passing(batch):
+    """A second goes by."""
+    CLOCK[0] += 1
+    return batch
+
+
+class Stopped(Exception):
+    """The power went out."""
+
+
+def test_what_a_training_took_before_it_was_interrupted_counts_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "perf_counter", lambda: CLOCK[0])
+    shelf = Shelf.of(tmp_path, "reference", {}, train="digest", unseen=())
+    part, fit = Part.whole(data(20)), Fit(epochs=4, batch=7, augment=passing)
+
+    def taken(stop):
+        def hear(_step, done, _total):
+            if done == stop:
+                raise Stopped
+
+        started = begun(0, shelf)
+        trained(Recipe(build, replace(fit, progress=hear)), part, "reference", 0, shelf)
+        return time.perf_counter() - started
+
+    for epoch in (1, 3):
+        with pytest.raises(Stopped):
+            taken(epoch)
+    assert taken(None) == CLOCK[0] == 4 * len(Batches(part, 7))
