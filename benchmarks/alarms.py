@@ -30,7 +30,7 @@ from expunge.planting import joined, mislabelled, taken
 from expunge.problems.digits import digits
 from expunge.problems.problem import Problem
 from expunge.seeding import stream
-from expunge.splitting import Split
+from expunge.splitting import Part, Split
 
 if TYPE_CHECKING:
     from expunge.metric import Metric
@@ -59,7 +59,7 @@ def measure(part: str, settings: Mapping[str, Any], stage: Stage) -> dict[str, A
     first = stream("alarms", request, int(k)) % 2**30
     seeds = range(first, first + size * settings["at once"])
     models = together(problem.recipe, parts.retain, seeds)
-    original = problem.recipe.train(parts.retain.source)
+    original = problem.recipe.train(Part.whole(parts.retain.source))
     found = []
     for trial in range(0, len(models), size):
         judged, *others = models[trial : trial + size]

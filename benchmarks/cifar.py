@@ -6,7 +6,7 @@ retrained networks and shadow models. It takes hours without a GPU. Every model 
 it is trained, so a run that was killed goes on with the next one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -47,7 +47,8 @@ def measure(part: str, settings: Mapping[str, Any], stage: Stage) -> dict[str, A
     problem, shadows = (_problem(settings, stage, settings[k]) for k in ("epochs", "shadow epochs"))
     original = problem.trained(0, stage.cache)
     split = _cell(settings).split(problem, 0)
-    method, again = (_method(name, each.recipe) for each in (problem, shadows))
+    chosen = settings["methods"][name]
+    method, again = (_method(name, chosen, each.recipe) for each in (problem, shadows))
     if what == "audit":
         outcome = _unlearned(original, split, problem, method, stage.cache)
         return _audited(outcome, problem, shadows.recipe, again, settings, stage.cache)
@@ -71,13 +72,13 @@ def _cell(settings: Mapping[str, Any]) -> Cell:
     return Cell("CIFAR-10", "cifar10", {}, forget, (0,), (), look=look)
 
 
-def _method(name: str, recipe: Recipe) -> Method:
-    found: dict[str, Method] = {
-        "retrain": Retrain(recipe),
-        "finetune": Finetune(),
-        "duck": Duck(),
+def _method(name: str, chosen: Mapping[str, Any], recipe: Recipe) -> Method:
+    kinds: dict[str, Callable[..., Method]] = {
+        "retrain": partial(Retrain, recipe),
+        "finetune": Finetune,
+        "duck": Duck,
     }
-    return found[name]
+    return kinds[name](**chosen)
 
 
 def _estimated(work: Work, shadows: Work, tier: Tier) -> dict[str, Any]:
@@ -193,7 +194,8 @@ def _asked(done: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator[Asked]:
 
 _READING = """\
 ResNet-18, {width} wide, {epochs} epochs without augmentation, and a tenth of the pictures leaves.
-{references} references; {pairs} pairs of shadow models of {shadow epochs} epochs. What is told
-before is told by `--dry-run`'s estimate, here of both recipes. Seconds passed on the clock, of
-models that were trained one after another.
+{references} references; {pairs} pairs of shadow models of {shadow epochs} epochs. Fine-tuning is
+held to a quarter of what retraining takes: two epochs. What is told before is told by `--dry-run`'s
+estimate, here of both recipes. Seconds passed on the clock, of models that were trained one after
+another.
 """

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from finding import Asked, Section, Stage, busy
 from table import grid
@@ -99,7 +99,7 @@ def audited(request: str, epochs: int, tier: "Tier") -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(audited(sys.argv[1], int(sys.argv[2]), sys.argv[3]) + "\n")
+    sys.stdout.write(audited(sys.argv[1], int(sys.argv[2]), cast("Tier", sys.argv[3])) + "\n")
 
 
 _READING = """\

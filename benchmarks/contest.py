@@ -111,16 +111,7 @@ class Ring:
     ) -> tuple[Outcome, Taken]:
         """Run it, with less effort until it fits, or until less effort is no less work."""
         enough = max(_PATIENCE * self.cap * self.stage.retraining, _SOON)
-        while (hopeless := self._less(method, effort, enough)) is not None:
-            try:
-                with hurried(enough):
-                    found = self._run(original, method, seed)
-                break
-            except TooLong:
-                method = hopeless
-        else:
-            found = self._run(original, method, seed)
-        outcome, taken = found  # and now by what it took in truth
+        method, (outcome, taken) = self._first(original, method, effort, seed, enough)
         for _ in range(_TRIES - 1):
             less = self._less(method, effort, taken.seconds)
             if less is None:
@@ -130,6 +121,19 @@ class Ring:
                 break
             method, (outcome, taken) = less, lighter
         return outcome, taken
+
+    def _first(
+        self, original: nn.Module, method: Method, effort: str, seed: int, enough: float
+    ) -> tuple[Method, tuple[Outcome, Taken]]:
+        """Run it where it could do no less; else as long as anybody would wait, or with less."""
+        less = self._less(method, effort, enough)
+        if less is None:
+            return method, self._run(original, method, seed)
+        try:
+            with hurried(enough):
+                return method, self._run(original, method, seed)
+        except TooLong:
+            return self._first(original, less, effort, seed, enough)
 
     def _run(self, original: nn.Module, method: Method, seed: int) -> tuple[Outcome, Taken]:
         folder, stage = Folder.of(Path(getattr(method, "folder", "/nowhere"))), self.stage

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice, product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import convex_page
 import torch
@@ -77,7 +77,8 @@ def main() -> None:
     kept["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
     torch.set_num_threads(1)
     warm()
-    for rows, case in sorted(product(({"mini": MINI}, RELATIVES), _cases(given.seeds)), key=_rank):
+    ways: tuple[dict[str, Way], ...] = ({"mini": MINI}, RELATIVES)
+    for rows, case in sorted(product(ways, _cases(given.seeds)), key=_rank):
         mine = _among(kept["cases"], case)
         todo = {name: way for name, way in rows.items() if name not in mine["rows"]}
         if todo:
@@ -96,7 +97,7 @@ def _rank(work: tuple[dict[str, "Way"], dict[str, Any]]) -> int:
     """What says most comes first: Mini before its relatives, large shares before small ones."""
     rows, case = work
     relatives = 0 if rows is not RELATIVES else 1 if case["share"] >= 0.2 else 3
-    return (2 if relatives else 1) * case["seed"] + relatives + (case["share"] != SHARES[0])
+    return (2 if relatives else 1) * int(case["seed"]) + relatives + int(case["share"] != SHARES[0])
 
 
 def _among(cases: list[dict[str, Any]], case: dict[str, Any]) -> dict[str, Any]:
@@ -130,8 +131,8 @@ def _mini(stage: Stage, *, whole: bool = False, **settings: Any) -> Done:
     outcome = expunge.unlearn(
         stage.model, stage.parts, Mini(folder, **settings), task=stage.problem.task
     )
-    asked = re.search(r"([\d,]+) gradients of samples and ([\d,]+)", outcome.notes[-1])
-    gradients, products = (int(text.replace(",", "")) for text in asked.groups())
+    asked = re.findall(r"([\d,]+) gradients of samples and ([\d,]+)", outcome.notes[-1])
+    gradients, products = (int(text.replace(",", "")) for text in asked[0])
     return outcome.after, {
         "bytes": History.open(folder).bytes,
         "gradients": gradients,
@@ -186,7 +187,7 @@ def _staged(case: dict[str, Any], data: Path | None) -> Stage:
     short, whole = home / f"{name}-short", home / f"{name}-whole"
     model = _kept(home / f"{name}.pt", lambda: _trained(problem, case, short))
     parts = _split(problem, case)
-    optimum = replace(problem.recipe.fit, tolerance=case["l2"] * 1e-4)
+    optimum = replace(cast("Optimum", problem.recipe.fit), tolerance=case["l2"] * 1e-4)
     name = f"{name}-{case['share']}-{case['which']}-best.pt"
     best = _kept(home / name, lambda: _optimum(optimum, model, parts))
     return Stage(problem, model, short, whole, parts, best, case)
@@ -267,15 +268,16 @@ def _split(problem: Problem, case: dict[str, Any]) -> Split:
         len(problem.train), generator=torch.Generator().manual_seed(100 + case["seed"])
     )
     if case["which"] == "skewed":
-        order = _first(order, problem.train.labels)
+        order = _first(order, problem)
     target = Samples(tuple(order[: int(case["share"] * len(order))].tolist()))
     return expunge.split(
         problem.train, Request(target), test=problem.test, validation=problem.validation
     )
 
 
-def _first(order: Tensor, labels: Tensor) -> Tensor:
-    inside = torch.isin(labels[order], torch.tensor(CLASSES))
+def _first(order: Tensor, problem: Problem) -> Tensor:
+    labels = problem.task.labels(Batches(Part.whole(problem.train)).take(order))
+    inside = torch.isin(labels, torch.tensor(CLASSES))
     return torch.cat([order[inside], order[~inside]])
 
 

@@ -144,9 +144,10 @@ def _plain() -> Callable[[Tensor, Any], None]:
 
 def _renewal(walk: _Walk, count: int) -> float:
     """Seconds to estimate the erasure anew from as many samples as are taken in earnest."""
-    if walk.bottleneck is None:
+    bottleneck = walk.bottleneck
+    if bottleneck is None:
         return 0.0
-    _, busy = _timed(lambda: walk.bottleneck.renew(walk.model))
+    _, busy = _timed(lambda: bottleneck.renew(walk.model))
     return busy * LOOKED / min(count, LOOKED)
 
 

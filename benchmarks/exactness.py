@@ -20,11 +20,12 @@ from torch import nn
 import expunge
 from expunge import Request, Samples
 from expunge.algebra.parameters import distance
+from expunge.batching import Batches
 from expunge.methods.lcodec import Lcodec
 from expunge.problems import Problem
 from expunge.problems.archives import cache_folder
 from expunge.problems.mnist import mnist
-from expunge.splitting import Split
+from expunge.splitting import Part, Split
 
 RANDOM = {0.01: (1, 10, 100, 1000), 0.001: (100, 1000), 0.1: (100, 1000)}
 SKEWED = {0.01: (100, 1000)}  # of one class
@@ -84,7 +85,8 @@ def _apart(original: nn.Module, after: nn.Module, reference: nn.Module) -> dict[
 def _split(problem: Problem, case: dict[str, Any]) -> Split:
     order = torch.randperm(len(problem.train), generator=torch.Generator().manual_seed(0))
     if case["which"] != "random":
-        order = order[problem.train.labels[order] == CLASS]
+        labels = problem.task.labels(Batches(Part.whole(problem.train)).take(order))
+        order = order[labels == CLASS]
     target = Samples(tuple(order[: case["removed"]].tolist()))
     return expunge.split(
         problem.train, Request(target), test=problem.test, validation=problem.validation

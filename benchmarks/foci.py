@@ -15,7 +15,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,16 +79,18 @@ def selected_in_full(x: Tensor, y: Tensor) -> list[int]:
     return chosen
 
 
-def steps(name: str, data: Callable[[int], tuple[Tensor, Tensor]], p: int, most: int) -> dict:
+def steps(
+    name: str, data: Callable[[int], tuple[Tensor, Tensor]], p: int, most: int
+) -> dict[str, Any]:
     """Time every greedy step of both on one problem."""
     x, y = data(p)
     chosen = list(foci(x, y, max_features=most).selected)
     asked = sorted({1, 2, 3, len(chosen)})
-    ours = [_seconds(lambda k=k: foci(x, y, max_features=k)) for k in asked]
+    ours = [_seconds(partial(foci, x, y, max_features=k)) for k in asked]
     rows = []
     for k, before, until, now in zip(asked, [0, *asked], [0.0, *ours], ours, strict=False):
         mine = (now - until) / (k - before)
-        theirs = _seconds(lambda k=k: in_full(x, y, chosen[: k - 1], list(range(SOME)))) * p / SOME
+        theirs = _seconds(partial(in_full, x, y, chosen[: k - 1], list(range(SOME)))) * p / SOME
         rows.append(
             {
                 "steps": f"{before + 1} to {k}",
@@ -106,7 +110,7 @@ def steps(name: str, data: Callable[[int], tuple[Tensor, Tensor]], p: int, most:
     }
 
 
-def agreement(p: int) -> dict:
+def agreement(p: int) -> dict[str, Any]:
     """Both run whole where there are few candidates."""
     found = {}
     for data in (activations, mixtures):

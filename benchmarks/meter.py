@@ -43,7 +43,7 @@ class Operations(TorchDispatchMode):
 
     def __init__(self) -> None:
         """Nothing was done yet."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.count = 0
 
     def __torch_dispatch__(
@@ -114,7 +114,8 @@ def one_pass(model: nn.Module, data: Data, task: Task) -> int:
     some = part.indices[:64]
     with torch.no_grad(), Operations() as counter:
         task.answer(model, Batches(part).take(some))
-    return counter.count * len(part) // len(some)
+    asked: int = counter.count * len(part) // len(some)
+    return asked
 
 
 def _once(work: Callable[[], T]) -> tuple[T, float]:
@@ -152,7 +153,7 @@ class _Memory:
 
 
 def _gpu() -> bool:
-    return torch.cuda.is_initialized()
+    return bool(torch.cuda.is_initialized())
 
 
 def _on_gpu(of: Callable[[], int]) -> float:

@@ -12,8 +12,10 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +37,8 @@ BATCH, RATIO, LR, GOAL = 32, 5, 5e-4, 0.01
 def plain(original: nn.Module, parts: Split, epochs: int) -> nn.Module:
     """The loop as one would write it down."""
     model = deepcopy(original).eval()
-    body, head = model[:-1], model[-1]
+    *layers, head = model.children()
+    body = nn.Sequential(*layers)
     optimizer = torch.optim.Adam(model.parameters(), lr=LR)
     centres = _centres(body, parts)
     kept = _endless(DataLoader(parts.retain, BATCH * RATIO, shuffle=True))
@@ -66,7 +69,7 @@ def _accuracy(model: nn.Module, parts: Split) -> float:
     return torch.cat(hits).mean().item()
 
 
-def _endless(loader: DataLoader[object]) -> object:
+def _endless(loader: DataLoader[Any]) -> Iterator[Any]:
     while True:
         yield from loader
 

@@ -50,11 +50,12 @@ def naive(data: TensorDataset, seed: int) -> nn.Module:
     x, y, z = data.tensors
     with seeded(seed):
         model, guess = _network(), nn.Linear(8, 2)
+        body, head = _halves(model)
         optimizer = Adam([*model.parameters(), *guess.parameters()], lr=LR)
         for _ in range(EPOCHS):
             for rows in torch.randperm(len(x)).split(BATCH):
-                h = model[:-1](x[rows])
-                loss = cross_entropy(model[-1](h), y[rows]) - cross_entropy(guess(h), z[rows])
+                h = body(x[rows])
+                loss = cross_entropy(head(h), y[rows]) - cross_entropy(guess(h), z[rows])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -91,16 +92,17 @@ def judged(model: nn.Module, seed: int) -> dict[str, float]:
     """Accuracies of the task, and of fresh probes: half of the samples to learn, half to score."""
     x, y, z = _drawn(1000 + seed).tensors
     with torch.no_grad():
-        h, task = model[:-1](x), (model(x).argmax(1) == y).float().mean().item()
+        h, task = _halves(model)[0](x), (model(x).argmax(1) == y).float().mean().item()
     h = (h - h.mean(0)) / h.std(0).clamp_min(1e-6)
     half = torch.arange(len(x)) < len(x) // 2
     inside = [_right(_perceptron(), h, z, half, y == k) * (y == k)[~half].float() for k in (0, 1)]
+    within = torch.stack(inside).sum(0)
     whole = torch.ones_like(half)
     return {
         "task": task,
         "linear": _right(LogisticRegression(), h, z, half, whole).mean().item(),
         "perceptron": _right(_perceptron(), h, z, half, whole).mean().item(),
-        "perceptron inside classes": sum(inside).mean().item(),
+        "perceptron inside classes": within.mean().item(),
     }
 
 
@@ -117,6 +119,12 @@ def _perceptron() -> MLPClassifier:
 
 def _network() -> nn.Module:
     return nn.Sequential(nn.Linear(INPUTS, 8), nn.Tanh(), nn.Linear(8, 2))
+
+
+def _halves(model: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """What makes the eight units, and what reads the label from them."""
+    *layers, head = model.children()
+    return nn.Sequential(*layers), head
 
 
 def _fit(**given: Any) -> Fit:

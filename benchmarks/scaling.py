@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from math import log
+from math import log, sqrt
 from pathlib import Path
 from statistics import linear_regression
 from typing import Any
@@ -31,8 +31,12 @@ def parts(settings: Mapping[str, Any]) -> list[str]:
 
 def measure(part: str, settings: Mapping[str, Any], stage: Stage) -> dict[str, Any]:
     """In a process of its own."""
-    told = {"part": part, "settings": dict(settings), "cache": str(stage.cache)}
-    told["data"] = None if stage.data is None else str(stage.data)
+    told = {
+        "part": part,
+        "settings": dict(settings),
+        "cache": str(stage.cache),
+        "data": None if stage.data is None else str(stage.data),
+    }
     done = subprocess.run(
         [sys.executable, __file__, json.dumps(told)],
         check=True, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -206,7 +210,7 @@ def _cell(settings: Mapping[str, Any], size: int, name: str) -> tuple[Cell, Row]
 def _wide(parameters: int) -> int:
     """The width of two hidden layers that has about so many."""
     linear = 784 + 10 + 2  # pixels, classes and biases: what every unit of width has
-    return round((-linear + (linear**2 + 4 * parameters) ** 0.5) / 2)
+    return round((-linear + sqrt(linear**2 + 4 * parameters)) / 2)
 
 
 if __name__ == "__main__":

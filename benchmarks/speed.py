@@ -40,7 +40,7 @@ class Bytes(TensorDataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """One sample, normalised."""
-        return self.prepare(*super().__getitem__(index))
+        return self.prepare(*(column[index] for column in self.tensors))
 
     def prepare(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Bytes to numbers between 0 and 1."""

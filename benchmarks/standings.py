@@ -51,7 +51,7 @@ def title(row: Row, runs: Sequence[Run]) -> str:
 
 def verdicts(runs: Sequence[Run]) -> str:
     """The word, or how often each of several was said."""
-    said = [run["verdict"] for run in runs]
+    said: list[str] = [run["verdict"] for run in runs]
     words = sorted(set(said), key=lambda word: -said.count(word))
     if len(words) == 1:
         return words[0]
@@ -60,7 +60,7 @@ def verdicts(runs: Sequence[Run]) -> str:
 
 def word(runs: Sequence[Run]) -> str:
     """What was said most often, without what it cost."""
-    said = [run["verdict"].split(",")[0] for run in runs]
+    said: list[str] = [run["verdict"].split(",")[0] for run in runs]
     return max(said, key=said.count)
 
 
@@ -99,7 +99,8 @@ def blunt(standings: Sequence[Standing]) -> Iterator[str]:
 
 def share(runs: Sequence[Run]) -> float:
     """Of retraining's time."""
-    return mean(run["seconds"] / run["retraining_seconds"] for run in runs)
+    shares: list[float] = [run["seconds"] / run["retraining_seconds"] for run in runs]
+    return mean(shares)
 
 
 def _over(runs: Sequence[Run]) -> bool:
@@ -108,7 +109,8 @@ def _over(runs: Sequence[Run]) -> bool:
 
 def gap(runs: Sequence[Run]) -> float:
     """The mean distance to retrained models, in points."""
-    return mean(run["measurements"][_GAP]["value"] for run in runs)
+    gaps: list[float] = [run["measurements"][_GAP]["value"] for run in runs]
+    return mean(gaps)
 
 
 def _number(value: float) -> str:

@@ -57,9 +57,12 @@ class Cell:
 
     def split(self, problem: Problem, seed: int) -> Split:
         """What leaves: attributes, classes, or samples drawn by seed: a share, or so many."""
-        named = [Attribute(name) for name in self.attributes] or [self._target(problem, seed)]
+        attributes = [Request(Attribute(name)) for name in self.attributes]
         return expunge.split(
-            problem.train, *map(Request, named), test=problem.test, validation=problem.validation
+            problem.train,
+            *(attributes or [Request(self._target(problem, seed))]),
+            test=problem.test,
+            validation=problem.validation,
         )
 
     def references(self, seed: int) -> list[int]:

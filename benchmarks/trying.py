@@ -76,7 +76,7 @@ def _metrics(stage: Stage, cell: Cell) -> tuple[Metric, ...]:
     """What a row is measured by: attributes leave no one out, and have evidence of their own."""
     if not cell.attributes:
         return METRICS
-    told = {"build": stage.problem.recipe.build}
-    again = (Reattack(**told),) if cell.look.get("reattack") else ()
+    build = stage.problem.recipe.build
+    again = (Reattack(build=build),) if cell.look.get("reattack") else ()
     layers = None if cell.look.get("layers") else ()
-    return Accuracy(), Fairness(), Leakage(layers=layers, **told), Selectivity(), *again
+    return Accuracy(), Fairness(), Leakage(layers=layers, build=build), Selectivity(), *again

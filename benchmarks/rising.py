@@ -1,0 +1,119 @@
+"""How well a network does after so many epochs, and how long they take on all cores.
+
+Each number of epochs is a run of its own: a schedule ends where its rate is nothing. An epoch is
+timed by itself, on as many batches as take half a minute, so that models of the cache serve.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from itertools import pairwise
+from typing import Any
+
+from finding import Asked, Section, Stage
+from table import grid
+
+from expunge.algebra.statistics import Interval, clopper_pearson
+from expunge.batching import Batches
+from expunge.observing import observe
+from expunge.pacing import threads, training
+from expunge.problems import Problem
+from expunge.splitting import Part
+
+_PACE = "pace"
+
+
+def parts(settings: Mapping[str, Any]) -> list[str]:
+    """How long an epoch takes, and where so many lead."""
+    return [_PACE, *(f"{count} epochs" for count in settings["epochs"])]
+
+
+def measure(part: str, settings: Mapping[str, Any], stage: Stage) -> dict[str, Any]:
+    """Time some batches; or train, and ask about the test set."""
+    if part == _PACE:
+        problem, cores = _posed(settings, stage, 1), os.cpu_count() or 1
+        everybody = Part.whole(problem.train)
+        with threads(cores):
+            pace = training(problem.recipe, everybody, settings["budget"])
+        return {"seconds": pace.seconds(len(everybody)), "threads": cores}
+    problem = _posed(settings, stage, int(part.partition(" ")[0]))
+    model = problem.trained(0, stage.cache)
+    seen = observe(model, Batches(Part.whole(problem.test)), problem.task)
+    return {"right": int(seen.correct.sum()), "asked": len(seen)}
+
+
+def _posed(settings: Mapping[str, Any], stage: Stage, epochs: int) -> Problem:
+    name = settings["name"]
+    make = getattr(import_module(f"expunge.problems.{name}"), name)
+    where = {"data": stage.data} if settings.get("published") else {}
+    found: Problem = make(**where, **settings["problem"], epochs=epochs)
+    return found
+
+
+def section(found: Mapping[str, Any], settings: Mapping[str, Any]) -> Section:
+    """Accuracy by epochs and minutes, as a table and as a curve."""
+    reached = {
+        count: clopper_pearson(each["right"], each["asked"])
+        for count in settings["epochs"]
+        if (each := found.get(f"{count} epochs"))
+    }
+    pace = found.get(_PACE, {"seconds": float("nan"), "threads": "?"})
+    minutes = {count: count * pace["seconds"] / 60 for count in reached}
+    body = [
+        [f"{count}", f"{minutes[count]:.1f}", f"{_points(each.value)} %",
+         f"{_points(each.low)} to {_points(each.high)}"]
+        for count, each in reached.items()
+    ]  # fmt: skip
+    text = (
+        settings["reading"] + f" Minutes are of {pace['threads']} threads.\n",
+        grid(["epochs", "minutes", "test accuracy", "interval"], body),
+    )
+    asked = [*_asked(reached, settings["goal"]), *_soon(reached, minutes, settings["goal"])]
+    return Section(text, tuple(asked), _drawn(reached) if reached else "")
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _asked(reached: Mapping[int, Interval], goal: Mapping[str, Any]) -> Iterator[Asked]:
+    if goal["epochs"] in reached:
+        value = reached[goal["epochs"]].value
+        claim = f"{goal['epochs']} epochs reach {_points(goal['accuracy'])} % or more"
+        yield Asked(claim, f"{_points(value)} %", value >= goal["accuracy"])
+
+
+def _soon(
+    reached: Mapping[int, Interval], minutes: Mapping[int, float], goal: Mapping[str, Any]
+) -> Iterator[Asked]:
+    """What so many minutes reach: between two numbers of epochs, by a straight line."""
+    until = goal["minutes"]
+    for short, long in pairwise(reached):
+        if minutes[short] <= until < minutes[long]:
+            share = (until - minutes[short]) / (minutes[long] - minutes[short])
+            low, high = reached[short].value, reached[long].value
+            value = low + share * (high - low)
+            claim = f"{until} minutes reach {_points(goal['accuracy'])} % or more"
+            yield Asked(claim, f"about {_points(value)} %", value >= goal["accuracy"])
+
+
+def _drawn(reached: Mapping[int, Interval]) -> str:
+    """Accuracy against epochs."""
+    import altair as alt  # noqa: PLC0415 - only for the page
+    import vl_convert  # noqa: PLC0415
+
+    points: Sequence[dict[str, float]] = [
+        {"epochs": count, "accuracy": 100 * each.value, "low": 100 * each.low,
+         "high": 100 * each.high}
+        for count, each in reached.items()
+    ]  # fmt: skip
+    base = alt.Chart(alt.InlineData(values=points), width=480, height=280).encode(
+        alt.X("epochs:Q").axis(tickCount=7)
+    )
+    curve = base.mark_line(point=True, color="#1f5f8b").encode(
+        alt.Y("accuracy:Q", title="test accuracy, %").scale(zero=False)
+    )
+    spread = base.mark_rule(color="#1f5f8b", opacity=0.5).encode(alt.Y("low:Q"), alt.Y2("high:Q"))
+    chart = (spread + curve).configure_view(stroke=None).configure_axis(grid=False)
+    svg: str = vl_convert.vegalite_to_svg(chart.to_dict())
+    return svg
