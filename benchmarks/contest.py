@@ -1,7 +1,8 @@
 """One method among many: held to a share of retraining's time, audited, judged.
 
 A method that takes longer is run again with less of what it says it can do less of, its *effort*:
-fewer epochs, or fewer steps. One that takes longer still is kept in the table, and marked. Nobody
+fewer epochs, or fewer steps. One that takes longer still is kept in the table, and marked. Where
+retraining takes long, a little effort comes first, and then as much as that says will fit. Nobody
 waits for a run that takes several times as long as it may, if there is less that it could do.
 Methods that make a model of their own kind are judged beside models of that kind.
 """
@@ -35,6 +36,8 @@ from expunge.tasks import Task
 from expunge.tiers import suite
 
 _TRIES = 4  # to find settings that fit
+_LITTLE = 0.05  # of the effort comes first, where retraining takes long
+_WORTH = 1.25  # times the effort that was made are worth another run
 _PATIENCE = 4  # times as long as it may take
 _SOON = 60.0  # seconds that anybody waits
 _FITS = 0.85  # of what would fit by a rule of three: something is always spent at the start
@@ -111,7 +114,11 @@ class Ring:
     ) -> tuple[Outcome, Taken]:
         """Run it, with less effort until it fits, or until less effort is no less work."""
         enough = max(_PATIENCE * self.cap * self.stage.retraining, _SOON)
-        method, (outcome, taken) = self._first(original, method, effort, seed, enough)
+        most, little = method, self._little(method, effort)
+        method, (outcome, taken) = self._first(original, little, effort, seed, enough)
+        most = most if method is little else method  # what took too long is not tried again
+        while (more := self._more(method, most, effort, taken.seconds)) is not None:
+            method, (outcome, taken) = more, self._run(original, more, seed)
         for _ in range(_TRIES - 1):
             less = self._less(method, effort, taken.seconds)
             if less is None:
@@ -147,16 +154,29 @@ class Ring:
         finally:
             folder.restore()
 
+    def _little(self, method: Method, effort: str) -> Method:
+        """The same with little effort, if all of it may take long."""
+        if not effort or self.cap * self.stage.retraining < _SOON:
+            return method
+        return _with(method, effort, _LITTLE * getattr(method, effort))
+
+    def _more(self, method: Method, most: Method, effort: str, seconds: float) -> Method | None:
+        """The same with as much more effort as fits; None: that would not be worth it."""
+        if not effort:
+            return None
+        now, full = getattr(method, effort), getattr(most, effort)
+        fits = _FITS * self.cap * self.stage.retraining / seconds
+        more = _with(method, effort, min(full, now * fits))
+        return more if getattr(more, effort) >= min(full, _WORTH * now) > now else None
+
     def _less(self, method: Method, effort: str, seconds: float) -> Method | None:
         """The same with as much effort as fits; None: it fits, or less is not possible."""
         share = self.cap * self.stage.retraining / seconds
         if share >= 1 or not effort:
             return None
         now = getattr(method, effort)
-        if isinstance(now, float):
-            return replace(method, **{effort: now * share * _FITS})
-        fewer = max(1, int(now * share * _FITS))
-        return replace(method, **{effort: fewer}) if fewer < now else None
+        less = _with(method, effort, now * share * _FITS)
+        return less if getattr(less, effort) < now else None
 
     def _references(self, method: Method, scratch: Path) -> References:
         """Retrained models; of a method that makes its own kind, as many of that kind."""
@@ -216,6 +236,12 @@ class Ring:
             return shadow_of(outcome, recipe, count=count, cache=self.cache), ""
         except ExpungeError as why:  # a method that fails on other halves, say
             return None, why.fact
+
+
+def _with(method: Method, effort: str, size: float) -> Method:
+    """The same with another effort; where that is counted, with one at least."""
+    whole = not isinstance(getattr(method, effort), float)
+    return replace(method, **{effort: max(1, int(size)) if whole else size})
 
 
 def _own_kind(method: Method) -> bool:

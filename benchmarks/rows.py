@@ -38,22 +38,25 @@ def work(table: Table, data: Path | None, cache: Path, results: Path, *, workers
     left = Left(partial(_open, table, results), workers)
     for cell, seed in places:
         todo = [row for row in cell.rows if not kept(results, cell, seed, row).exists()]
-        with claimed(cache, f"rows {cell.name} {seed}") as mine:
-            if mine and todo:
-                stage = staged(cell, seed, data, cache)
-                place = (
-                    Solo.on(stage, cell)
-                    if table.cap is None
-                    else Ring.on(stage, cell, table.cap, cache)
-                )
-                random.Random().shuffle(todo)  # noqa: S311
-                for row in todo:
-                    path = kept(results, cell, seed, row)
-                    if isinstance(place, Ring):
-                        place = replace(place, stage=place.stage.priced())
-                    body = _tried(place, cell, seed, row) | {"key": path.stem}
-                    write_json(path, "row", body)
-                    left.tell(f"{cell.name}, seed {seed}: {row.name}")
+        random.Random().shuffle(todo)  # noqa: S311
+        place: Solo | Ring | None = None
+        for row in todo:
+            path = kept(results, cell, seed, row)
+            with claimed(cache, f"row {path.stem}") as mine:
+                if not mine or path.exists():
+                    continue
+                place = place or _placed(table, cell, seed, data, cache)
+                if isinstance(place, Ring):
+                    place = replace(place, stage=place.stage.priced())
+                body = _tried(place, cell, seed, row) | {"key": path.stem}
+                write_json(path, "row", body)
+                left.tell(f"{cell.name}, seed {seed}: {row.name}")
+
+
+def _placed(table: Table, cell: Cell, seed: int, data: Path | None, cache: Path) -> Solo | Ring:
+    """Where the rows of a cell are tried."""
+    stage = staged(cell, seed, data, cache)
+    return Solo.on(stage, cell) if table.cap is None else Ring.on(stage, cell, table.cap, cache)
 
 
 def _open(table: Table, results: Path) -> int:

@@ -96,6 +96,29 @@ def test_nobody_waits_for_a_run_that_takes_too_long_if_it_could_do_less(monkeypa
     assert taken.seconds < 0.01
 
 
+def test_where_retraining_takes_long_a_little_tells_how_much_fits(monkeypatch):
+    from contest import Ring  # noqa: PLC0415
+    from meter import Taken  # noqa: PLC0415
+    from staging import Stage  # noqa: PLC0415
+
+    ring = Ring(Stage(None, None, None, None, None, 1000.0, None), 0.25, Path(), 0, 5)
+    begun = []
+
+    def paced(_ring, _original, method, _seed):
+        begun.append(method.epochs)
+        return method, Taken(30.0 + 10 * method.epochs, method.epochs, None)
+
+    monkeypatch.setattr(Ring, "_run", paced)
+    assert ring._held(None, Finetune(epochs=100), "epochs", 0)[0].epochs == 17
+    assert begun == [5, 13, 17]
+    begun.clear()
+    assert ring._held(None, Finetune(epochs=10), "epochs", 0)[0].epochs == 10
+    assert begun == [1, 5, 10]
+    begun.clear()
+    assert ring._held(None, Finetune(epochs=10), "", 0)[0].epochs == 10
+    assert begun == [10]
+
+
 def test_a_changed_folder_is_what_it_was_before_work_is_repeated(tmp_path):
     from restoring import Folder  # noqa: PLC0415
 
