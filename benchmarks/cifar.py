@@ -145,7 +145,10 @@ def section(found: Mapping[str, Any], settings: Mapping[str, Any]) -> Section:
         {name: found[f"{what} {name}"] for name in settings["methods"] if f"{what} {name}" in found}
         for what in ("audit", "estimate")
     )
-    text = [_READING.format(**settings)]
+    tuned = settings["methods"].get("finetune", {}).get("epochs")
+    text = [
+        _READING.format(**settings, finetune=f"Fine-tuning has {tuned} epochs. " if tuned else "")
+    ]
     if done:
         text.append(grid(["unlearned by", "verdict", *_SHOWN], [*_verdicts(done)], words=2))
     if told:
@@ -194,8 +197,7 @@ def _asked(done: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator[Asked]:
 
 _READING = """\
 ResNet-18, {width} wide, {epochs} epochs without augmentation, and a tenth of the pictures leaves.
-{references} references; {pairs} pairs of shadow models of {shadow epochs} epochs. Fine-tuning is
-held to a quarter of what retraining takes: two epochs. What is told before is told by `--dry-run`'s
-estimate, here of both recipes. Seconds passed on the clock, of models that were trained one after
-another.
+{references} references; {pairs} pairs of shadow models of {shadow epochs} epochs. {finetune}What is
+told before is told by `--dry-run`'s estimate, here of both recipes. Seconds passed on the clock, of
+models that were trained one after another, beside other work.
 """

@@ -7,11 +7,14 @@ waits for a run that takes several times as long as it may, if there is less tha
 Methods that make a model of their own kind are judged beside models of that kind.
 """
 
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from meter import Taken, TooLong, hurried, metered, one_pass
@@ -37,7 +40,7 @@ from expunge.tiers import suite
 
 _TRIES = 4  # to find settings that fit
 _LITTLE = 0.05  # of the effort comes first, where retraining takes long
-_WORTH = 1.25  # times the effort that was made are worth another run
+_NEARLY = 0.95  # of the time that is left is taken: clocks differ
 _PATIENCE = 4  # times as long as it may take
 _SOON = 60.0  # seconds that anybody waits
 _FITS = 0.85  # of what would fit by a rule of three: something is always spent at the start
@@ -60,6 +63,17 @@ class Prepares(Protocol):
     def prepare(self, model: nn.Module, data: Data, *, task: Task) -> nn.Module:
         """That model, with the part made of these samples."""
         ...
+
+
+class Tried(NamedTuple):
+    """A method as it was run, what it made, and what that took."""
+
+    method: Method
+    outcome: Outcome
+    taken: Taken
+
+
+Run = Callable[[Method], tuple[Outcome, Taken]]
 
 
 @dataclass(frozen=True)
@@ -96,7 +110,7 @@ class Ring:
             "seconds": taken.seconds,
             "steps": len(outcome.traces.get("loss", ())),
             "retraining_seconds": stage.retraining,
-            "over": taken.seconds > self.cap * stage.retraining,
+            "over": taken.seconds > self._limit,
             "passes": taken.flops / one_pass(stage.original, problem.train, problem.task),
             "megabytes": taken.megabytes,
             "own": _own_kind(method),
@@ -112,35 +126,41 @@ class Ring:
     def _held(
         self, original: nn.Module, method: Method, effort: str, seed: int
     ) -> tuple[Outcome, Taken]:
-        """Run it, with less effort until it fits, or until less effort is no less work."""
-        enough = max(_PATIENCE * self.cap * self.stage.retraining, _SOON)
-        most, little = method, self._little(method, effort)
-        method, (outcome, taken) = self._first(original, little, effort, seed, enough)
-        most = most if method is little else method  # what took too long is not tried again
-        while (more := self._more(method, most, effort, taken.seconds)) is not None:
-            method, (outcome, taken) = more, self._run(original, more, seed)
+        """Run it with as much effort as fits, or as little as is less work."""
+        run = partial(self._run, original, seed=seed)
+        little = self._little(method, effort)
+        tried = self._first(run, little, effort)
+        if tried.method is little:  # what took too long is not tried with more
+            tried = self._raised(run, method, effort, tried)
         for _ in range(_TRIES - 1):
-            less = self._less(method, effort, taken.seconds)
+            less = self._less(tried.method, effort, tried.taken.seconds)
             if less is None:
                 break
-            lighter = self._run(original, less, seed)
-            if lighter[1].flops >= taken.flops:
+            lighter = Tried(less, *run(less))
+            if lighter.taken.flops >= tried.taken.flops:
                 break
-            method, (outcome, taken) = less, lighter
-        return outcome, taken
+            tried = lighter
+        return tried.outcome, tried.taken
 
-    def _first(
-        self, original: nn.Module, method: Method, effort: str, seed: int, enough: float
-    ) -> tuple[Method, tuple[Outcome, Taken]]:
-        """Run it where it could do no less; else as long as anybody would wait, or with less."""
-        less = self._less(method, effort, enough)
-        if less is None:
-            return method, self._run(original, method, seed)
-        try:
-            with hurried(enough):
-                return method, self._run(original, method, seed)
-        except TooLong:
-            return self._first(original, less, effort, seed, enough)
+    def _first(self, run: Run, method: Method, effort: str) -> Tried:
+        """Run it; where that takes too long and it could do less, run it with less."""
+        while (less := self._less(method, effort, self._enough)) is not None:
+            with suppress(TooLong), hurried(self._enough):
+                return Tried(method, *run(method))
+            method = less
+        return Tried(method, *run(method))
+
+    def _raised(self, run: Run, most: Method, effort: str, first: Tried) -> Tried:
+        """Run it with more for as long as that fits."""
+        each = [first]
+        while len(each) < _TRIES and (more := self._more(each, most, effort)) is not None:
+            with suppress(TooLong), hurried(self._enough):
+                tried = Tried(more, *run(more))
+                if tried.taken.seconds <= self._limit:
+                    each.append(tried)
+                    continue
+            break
+        return each[-1]
 
     def _run(self, original: nn.Module, method: Method, seed: int) -> tuple[Outcome, Taken]:
         folder, stage = Folder.of(Path(getattr(method, "folder", "/nowhere"))), self.stage
@@ -154,24 +174,42 @@ class Ring:
         finally:
             folder.restore()
 
+    @property
+    def _limit(self) -> float:
+        """Seconds that a method may take."""
+        return self.cap * self.stage.retraining
+
+    @property
+    def _enough(self) -> float:
+        """Seconds that anybody waits for it."""
+        return max(_PATIENCE * self._limit, _SOON)
+
     def _little(self, method: Method, effort: str) -> Method:
         """The same with little effort, if all of it may take long."""
-        if not effort or self.cap * self.stage.retraining < _SOON:
+        if not effort or self._limit < _SOON:
             return method
         return _with(method, effort, _LITTLE * getattr(method, effort))
 
-    def _more(self, method: Method, most: Method, effort: str, seconds: float) -> Method | None:
-        """The same with as much more effort as fits; None: that would not be worth it."""
+    def _more(self, each: Sequence[Tried], most: Method, effort: str) -> Method | None:
+        """The same with as much more as fits, by a rule of three, or by the line of two runs."""
         if not effort:
             return None
-        now, full = getattr(method, effort), getattr(most, effort)
-        fits = _FITS * self.cap * self.stage.retraining / seconds
-        more = _with(method, effort, min(full, now * fits))
-        return more if getattr(more, effort) >= min(full, _WORTH * now) > now else None
+        sizes = [getattr(tried.method, effort) for tried in each]
+        times = [tried.taken.seconds for tried in each]
+        now, full, limit = sizes[-1], getattr(most, effort), _NEARLY * self._limit
+        if now >= full:
+            return None
+        if len(each) < 2:
+            fits = now * limit / times[-1]
+        else:
+            slope = (times[-1] - times[-2]) / (now - sizes[-2])
+            fits = now + (limit - times[-1]) / slope if slope > 0 else full
+        more = _with(most, effort, min(full, fits))
+        return more if getattr(more, effort) > now else None
 
     def _less(self, method: Method, effort: str, seconds: float) -> Method | None:
         """The same with as much effort as fits; None: it fits, or less is not possible."""
-        share = self.cap * self.stage.retraining / seconds
+        share = self._limit / seconds
         if share >= 1 or not effort:
             return None
         now = getattr(method, effort)

@@ -6,12 +6,10 @@ timed by itself, on as many batches as take half a minute, so that models of the
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import import_module
-from itertools import pairwise
 from typing import Any
 
 from finding import Asked, Section, Stage
-from table import grid
+from table import Cell, grid
 
 from expunge.algebra.statistics import Interval, clopper_pearson
 from expunge.batching import Batches
@@ -35,7 +33,8 @@ def measure(part: str, settings: Mapping[str, Any], stage: Stage) -> dict[str, A
         everybody = Part.whole(problem.train)
         with threads(cores):
             pace = training(problem.recipe, everybody, settings["budget"])
-        return {"seconds": pace.seconds(len(everybody)), "threads": cores}
+        seconds = pace.seconds(len(everybody))
+        return {"seconds": seconds, "threads": cores, "load": os.getloadavg()[0]}
     problem = _posed(settings, stage, int(part.partition(" ")[0]))
     model = problem.trained(0, stage.cache)
     seen = observe(model, Batches(Part.whole(problem.test)), problem.task)
@@ -43,11 +42,8 @@ def measure(part: str, settings: Mapping[str, Any], stage: Stage) -> dict[str, A
 
 
 def _posed(settings: Mapping[str, Any], stage: Stage, epochs: int) -> Problem:
-    name = settings["name"]
-    make = getattr(import_module(f"expunge.problems.{name}"), name)
-    where = {"data": stage.data} if settings.get("published") else {}
-    found: Problem = make(**where, **settings["problem"], epochs=epochs)
-    return found
+    made = {**settings["problem"], "epochs": epochs}
+    return Cell("", settings["name"], made, {}, (0,), ()).posed(stage.data, 0)
 
 
 def section(found: Mapping[str, Any], settings: Mapping[str, Any]) -> Section:
@@ -57,44 +53,49 @@ def section(found: Mapping[str, Any], settings: Mapping[str, Any]) -> Section:
         for count in settings["epochs"]
         if (each := found.get(f"{count} epochs"))
     }
-    pace = found.get(_PACE, {"seconds": float("nan"), "threads": "?"})
-    minutes = {count: count * pace["seconds"] / 60 for count in reached}
+    pace = found.get(_PACE)
+    minutes = {count: count * pace["seconds"] / 60 for count in reached} if pace else {}
     body = [
-        [f"{count}", f"{minutes[count]:.1f}", f"{_points(each.value)} %",
+        [f"{count}", f"{minutes[count]:.1f}" if minutes else "-", f"{_points(each.value)} %",
          f"{_points(each.low)} to {_points(each.high)}"]
         for count, each in reached.items()
     ]  # fmt: skip
     text = (
-        settings["reading"] + f" Minutes are of {pace['threads']} threads.\n",
+        settings["reading"] + "\n",
         grid(["epochs", "minutes", "test accuracy", "interval"], body),
+        _timed(pace) if pace else "Not timed.\n",
     )
-    asked = [*_asked(reached, settings["goal"]), *_soon(reached, minutes, settings["goal"])]
+    asked = _asked(reached, minutes, settings["goal"]) if reached and minutes else ()
     return Section(text, tuple(asked), _drawn(reached) if reached else "")
+
+
+def _timed(pace: Mapping[str, Any]) -> str:
+    return (
+        f"Minutes pass on the clock, with {pace['threads']} threads and a load of the machine of "
+        f"{pace['load']:.1f}; they are those of one epoch, as often.\n"
+    )
 
 
 def _points(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def _asked(reached: Mapping[int, Interval], goal: Mapping[str, Any]) -> Iterator[Asked]:
-    if goal["epochs"] in reached:
-        value = reached[goal["epochs"]].value
-        claim = f"{goal['epochs']} epochs reach {_points(goal['accuracy'])} % or more"
-        yield Asked(claim, f"{_points(value)} %", value >= goal["accuracy"])
-
-
-def _soon(
+def _asked(
     reached: Mapping[int, Interval], minutes: Mapping[int, float], goal: Mapping[str, Any]
 ) -> Iterator[Asked]:
-    """What so many minutes reach: between two numbers of epochs, by a straight line."""
-    until = goal["minutes"]
-    for short, long in pairwise(reached):
-        if minutes[short] <= until < minutes[long]:
-            share = (until - minutes[short]) / (minutes[long] - minutes[short])
-            low, high = reached[short].value, reached[long].value
-            value = low + share * (high - low)
-            claim = f"{until} minutes reach {_points(goal['accuracy'])} % or more"
-            yield Asked(claim, f"about {_points(value)} %", value >= goal["accuracy"])
+    told = f"reach {_points(goal['accuracy'])} % or more"
+    if goal["epochs"] in reached:
+        value = reached[goal["epochs"]].value
+        yield Asked(f"{goal['epochs']} epochs {told}", f"{_points(value)} %",
+                    value >= goal["accuracy"])  # fmt: skip
+    claim, until = f"{goal['minutes']} minutes {told}", goal["minutes"]
+    by_then = [count for count in reached if minutes[count] <= until]
+    if not by_then:
+        yield Asked(claim, "less than the shortest run takes", met=False)
+        return
+    last = max(by_then)
+    value = reached[last].value
+    yield Asked(claim, f"{_points(value)} % with {last} epochs", value >= goal["accuracy"])
 
 
 def _drawn(reached: Mapping[int, Interval]) -> str:

@@ -1,7 +1,7 @@
 """Run every row of a table and write down what it did, one file a row: a killed run goes on.
 
-The original and the reference of a cell are asked once. Times are seconds of the processor, on one
-thread, so that waiting for a busy neighbour counts for nobody.
+Every process asks the original and the references of a cell once. Times are seconds of the
+processor, on one thread, so that waiting for a busy neighbour counts for nobody.
 """
 
 import json

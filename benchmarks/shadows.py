@@ -1,9 +1,9 @@
 """How fast an ensemble is trained, and how much its attacks find with few models and with many.
 
 `python benchmarks/shadows.py` trains 128 perceptrons on halves of 1,200 digits in every way that
-there is, and once more where a tenth of the digits has a random label. Of these, 16 are attacked
-with the others as shadow models. Process seconds are those of all processes together: they say what
-was worked, whatever else the machine did.
+there is (16, where it is one after another), and 128 where a tenth of the digits has a random
+label. Of these, 16 are attacked with the others as shadow models. Process seconds are those of all
+processes together: they say what was worked, whatever else the machine did.
 """
 
 import argparse

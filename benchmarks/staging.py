@@ -60,7 +60,8 @@ def staged(cell: Cell, seed: int, data: Path | None, cache: Path) -> Stage:
     original = channels_last(trained(cell, seed, problem, cache))
     parts = cell.split(problem, seed)
     retained = parts.retain.indices
-    some = retained[torch.randperm(len(retained))[:_RETAINED].sort().values]
+    chance = torch.Generator().manual_seed(seed)  # every process asks about the same
+    some = retained[torch.randperm(len(retained), generator=chance)[:_RETAINED].sort().values]
     looked = replace(parts, retain=Part(parts.retain.source, some))
     see = partial(snapshot, split=looked, task=problem.task, features=True)
     members = () if cell.attributes else references(cell, seed, data, cache).members

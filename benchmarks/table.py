@@ -57,12 +57,10 @@ class Cell:
 
     def split(self, problem: Problem, seed: int) -> Split:
         """What leaves: attributes, classes, or samples drawn by seed: a share, or so many."""
-        attributes = [Request(Attribute(name)) for name in self.attributes]
+        requests = [Request(Attribute(name)) for name in self.attributes]
+        requests = requests or [Request(self._target(problem, seed))]
         return expunge.split(
-            problem.train,
-            *(attributes or [Request(self._target(problem, seed))]),
-            test=problem.test,
-            validation=problem.validation,
+            problem.train, *requests, test=problem.test, validation=problem.validation
         )
 
     def references(self, seed: int) -> list[int]:

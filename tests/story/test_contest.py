@@ -65,7 +65,7 @@ def test_what_is_told_of_a_method_is_what_was_run(monkeypatch):
     monkeypatch.setattr(
         Ring,
         "_run",
-        lambda *given: (given[2], Taken(100.0, given[2].epochs if useful else 1, None)),
+        lambda *given, **_: (given[2], Taken(100.0, given[2].epochs if useful else 1, None)),
     )
     useful = True  # never fast enough, and less work each time
     method, taken = ring._held(None, Finetune(epochs=100_000_000), "epochs", 0)
@@ -83,7 +83,7 @@ def test_nobody_waits_for_a_run_that_takes_too_long_if_it_could_do_less(monkeypa
     ring = contest.Ring(Stage(None, None, None, None, None, 0.04, None), 0.25, Path(), 0, 5)
     begun = []
 
-    def endless(_ring, _original, method, _seed):
+    def endless(_ring, _original, method, **_given):
         begun.append(method.epochs)
         while method.epochs > 10:
             pass
@@ -96,7 +96,21 @@ def test_nobody_waits_for_a_run_that_takes_too_long_if_it_could_do_less(monkeypa
     assert taken.seconds < 0.01
 
 
-def test_where_retraining_takes_long_a_little_tells_how_much_fits(monkeypatch):
+@pytest.mark.parametrize(
+    ("most", "start", "each", "tried", "kept"),
+    [
+        (100, 30, 10, [5, 14, 20], 20),  # first by a rule of three, then by a line
+        (10, 30, 10, [1, 5, 10], 10),
+        (100, 150, 1, [5, 7, 87], 87),
+        (5, 0, 47, [1, 5], 5),
+        (10, 100, 0, [1, 2, 10], 10),  # what costs nothing more is given in full
+        (2, 0, 200, [1], 1),
+        (20, 30, 300, [1], 1),  # what never fits is tried once
+    ],
+)
+def test_where_retraining_takes_long_a_little_tells_how_much_fits(
+    monkeypatch, most, start, each, tried, kept
+):
     from contest import Ring  # noqa: PLC0415
     from meter import Taken  # noqa: PLC0415
     from staging import Stage  # noqa: PLC0415
@@ -104,19 +118,30 @@ def test_where_retraining_takes_long_a_little_tells_how_much_fits(monkeypatch):
     ring = Ring(Stage(None, None, None, None, None, 1000.0, None), 0.25, Path(), 0, 5)
     begun = []
 
-    def paced(_ring, _original, method, _seed):
+    def paced(_ring, _original, method, **_given):
         begun.append(method.epochs)
-        return method, Taken(30.0 + 10 * method.epochs, method.epochs, None)
+        return method, Taken(start + each * method.epochs, method.epochs, None)
 
     monkeypatch.setattr(Ring, "_run", paced)
-    assert ring._held(None, Finetune(epochs=100), "epochs", 0)[0].epochs == 17
-    assert begun == [5, 13, 17]
+    assert ring._held(None, Finetune(epochs=most), "epochs", 0)[0].epochs == kept
+    assert begun == tried
     begun.clear()
-    assert ring._held(None, Finetune(epochs=10), "epochs", 0)[0].epochs == 10
-    assert begun == [1, 5, 10]
-    begun.clear()
-    assert ring._held(None, Finetune(epochs=10), "", 0)[0].epochs == 10
-    assert begun == [10]
+    assert ring._held(None, Finetune(epochs=most), "", 0)[0].epochs == most
+    assert begun == [most]
+
+
+def test_what_would_fit_by_a_line_and_does_not_is_given_up(monkeypatch):
+    from contest import Ring  # noqa: PLC0415
+    from meter import Taken  # noqa: PLC0415
+    from staging import Stage  # noqa: PLC0415
+
+    ring = Ring(Stage(None, None, None, None, None, 1000.0, None), 0.25, Path(), 0, 5)
+
+    def steep(_ring, _original, method, **_given):
+        return method, Taken(0.5 * method.epochs**3, method.epochs, None)
+
+    monkeypatch.setattr(Ring, "_run", steep)
+    assert ring._held(None, Finetune(epochs=100), "epochs", 0)[0].epochs == 5
 
 
 def test_a_changed_folder_is_what_it_was_before_work_is_repeated(tmp_path):

@@ -1,0 +1,82 @@
+"""What several processes share: no row is run twice, and a curve says what its minutes reach."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+GOAL = {"epochs": [2, 7], "goal": {"epochs": 7, "accuracy": 0.8, "minutes": 12}, "reading": "Here."}
+
+
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch):
+    """Benchmarks are scripts beside each other, no package; their names are those of others too."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    yield
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCHMARKS)):
+            del sys.modules[name]
+
+
+def test_a_row_that_another_process_runs_or_has_run_is_left_to_it(tmp_path, monkeypatch):
+    import rows  # noqa: PLC0415
+    from table import Cell, Row, Table  # noqa: PLC0415
+    from training import claimed  # noqa: PLC0415
+
+    names = ("free", "taken", "done meanwhile")
+    cell = Cell("cell", "digits", {}, {}, (0,), tuple(Row(name, name) for name in names))
+    paths = dict(zip(names, (rows.kept(tmp_path, cell, 0, row) for row in cell.rows), strict=True))
+    tried = []
+
+    def elsewhere(*_given):
+        paths["done meanwhile"].write_text("{}")
+        return
+
+    def run(_place, _cell, _seed, row):
+        tried.append(row.name)
+        return {"row": row.name}
+
+    monkeypatch.setattr(rows, "_placed", elsewhere)
+    monkeypatch.setattr(rows, "_tried", run)
+    monkeypatch.setattr(rows.random.Random, "shuffle", lambda _self, _some: None)
+    with claimed(tmp_path, f"row {paths['taken'].stem}") as mine:
+        assert mine
+        rows.work(Table("table", "", "", (cell,)), None, tmp_path, tmp_path)
+    assert tried == ["free"]
+    assert not paths["taken"].exists()
+
+
+def found(seconds):
+    known = {"2 epochs": {"right": 70, "asked": 100}, "7 epochs": {"right": 90, "asked": 100}}
+    return known | {"pace": {"seconds": seconds, "threads": 2, "load": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said", "met"),
+    [
+        (60.0, "90.0 % with 7 epochs", True),
+        (200.0, "70.0 % with 2 epochs", False),
+        (400.0, "less than the shortest run takes", False),
+    ],
+)
+def test_minutes_reach_what_the_longest_run_within_them_does(seconds, said, met):
+    import rising  # noqa: PLC0415
+
+    section = rising.section(found(seconds), GOAL)
+    epochs, minutes = section.asked
+    assert (epochs.found, epochs.met) == ("90.0 %", True)
+    assert (minutes.found, minutes.met) == (said, met)
+    assert f"| 7 | {7 * seconds / 60:.1f} | 90.0 % | 82.4 to 95.1 |" in section.text[1]
+    assert section.picture.startswith("<svg")
+
+
+def test_a_curve_that_nobody_timed_promises_no_minutes():
+    import rising  # noqa: PLC0415
+
+    known = {name: each for name, each in found(1.0).items() if name != "pace"}
+    section = rising.section(known, GOAL)
+    assert section.asked == ()
+    assert "Not timed." in section.text[2]
+    assert "| 2 | - | 70.0 % |" in section.text[1]
