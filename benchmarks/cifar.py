@@ -28,6 +28,7 @@ from expunge.problems.problem import Problem
 from expunge.recipe import Recipe
 from expunge.shadowing import shadow_of
 from expunge.splitting import Split
+from expunge.spreading import Processes
 from expunge.storing import digest_json, digest_tensors, load_tensors, save_tensors
 from expunge.tiers import suite
 
@@ -131,7 +132,7 @@ def _audited(
         "seconds": {
             "unlearning": outcome.seconds,
             "references": sum(each.seconds for each in references.members),
-            "shadow models": others.seconds,
+            "shadow models": others.seconds / Processes().count,
             "measurements": evidence.provenance.audit_seconds,
         },
         "measured": {m.name: [m.value, m.original and m.original.value, list(m.target)]
@@ -147,7 +148,11 @@ def section(found: Mapping[str, Any], settings: Mapping[str, Any]) -> Section:
     )
     tuned = settings["methods"].get("finetune", {}).get("epochs")
     text = [
-        _READING.format(**settings, finetune=f"Fine-tuning has {tuned} epochs. " if tuned else "")
+        _READING.format(
+            **settings,
+            finetune=f"Fine-tuning has {tuned} epochs. " if tuned else "",
+            processes=Processes().count,
+        )
     ]
     if done:
         text.append(grid(["unlearned by", "verdict", *_SHOWN], [*_verdicts(done)], words=2))
@@ -198,6 +203,7 @@ def _asked(done: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator[Asked]:
 _READING = """\
 ResNet-18, {width} wide, {epochs} epochs without augmentation, and a tenth of the pictures leaves.
 {references} references; {pairs} pairs of shadow models of {shadow epochs} epochs. {finetune}What is
-told before is told by `--dry-run`'s estimate, here of both recipes. Seconds passed on the clock, of
-models that were trained one after another, beside other work.
+told before is told by `--dry-run`'s estimate, here of both recipes and on one thread. Seconds
+passed on the clock, beside other work; shadow models were made by {processes} processes, and their
+seconds are shared out to these.
 """

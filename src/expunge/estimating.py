@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from expunge.auditing import audit
@@ -28,7 +29,7 @@ from expunge.retraining import kept
 from expunge.seeding import seeded
 from expunge.shadowing import held
 from expunge.splitting import Split
-from expunge.spreading import START, Processes, pays, sendable
+from expunge.spreading import sendable, spread_seconds
 from expunge.tasks import Task
 from expunge.tiers import PAIRS, REFERENCES, REPEATS, RETRAINED, suite
 from expunge.unlearning import unlearn
@@ -146,7 +147,7 @@ class _Trial:
         return Item("references", count, there, seconds, why)
 
     def shadows(self) -> Item | None:
-        """Models that are trained together, where that is faster, and unlearned one by one."""
+        """Models that are trained in stacks, by workers or alone, and then unlearned."""
         tier, work = self.tier, self.work
         roles: dict[Role, int] = {
             "shadow": 2 * PAIRS[tier],
@@ -160,7 +161,8 @@ class _Trial:
         there = 0 if work.cache is None else held(outcome, work.recipe, work.cache, roles)
         why = "each trained on some of the forgotten and unseen samples, and unlearned"
         unlearned = count - roles["retrained"]
-        seconds = self._ensemble(work.recipe, count - there) + unlearned * self._forgotten
+        forgetting = self._spread(unlearned, self._forgotten, self._one_forgotten, work.method)
+        seconds = self._ensemble(work.recipe, count - there) + forgetting
         return Item("shadow models", count, there, seconds, why)
 
     def repeats(self) -> Item | None:
@@ -200,15 +202,16 @@ class _Trial:
         """Seconds of training so many models: as stacks, by workers, or one by one."""
         if count == 0:
             return 0.0
-        part, alone = self.work.split.retain, self._original
-        saved = share(recipe, [part] * count)
-        rest = (count - 1) * alone * saved
-        if saved == 1.0 and pays(alone, count - 1) and sendable(recipe):
-            with threads(1):
-                slower = self._one_original()
-            workers = min(Processes().count, count - 1)
-            rest = min(rest, START + (count - 1) * slower / workers)
-        return alone * saved + rest + count * self._observed
+        saved, asked = share(recipe, [self.work.split.retain] * count), count * self._observed
+        if saved < 1.0:
+            return count * saved * self._original + asked
+        return self._spread(count, self._original, self._one_original, recipe) + asked
+
+    def _spread(self, count: int, alone: float, anew: Callable[[], float], sent: object) -> float:
+        """Seconds of so much work, by workers where that pays; each of them has one thread."""
+        slower = anew if torch.get_num_threads() > 1 else lambda: alone
+        with threads(1):
+            return spread_seconds(count, alone, slower) if sendable(sent) else count * alone
 
     @property
     def _repeatable(self) -> bool:
@@ -232,6 +235,9 @@ class _Trial:
     @cached_property
     def _forgotten(self) -> float:
         """Seconds of unlearning."""
+        return self._one_forgotten()
+
+    def _one_forgotten(self) -> float:
         work, method = self.work, self.work.method
         if method is None:
             return 0.0

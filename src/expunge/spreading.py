@@ -101,6 +101,20 @@ def pays(seconds: float, left: int) -> bool:
     return count > 1 and seconds * left * (1 - 1.5 / count) > START
 
 
+def spread_seconds(count: int, alone: float, slower: Callable[[], float]) -> float:
+    """How long `spread` takes by ``auto``.
+
+    Args:
+        count: Of jobs.
+        alone: Seconds of a job here.
+        slower: Seconds of a job of a worker; asked only where workers would be sooner.
+    """
+    rest = (count - 1) * alone
+    if count > 0 and pays(alone, count - 1):
+        rest = min(rest, START + (count - 1) * slower() / min(Processes().count, count - 1))
+    return alone + rest
+
+
 def serve() -> None:
     """Answer jobs from standard input until there are no more."""
     keep_freed()

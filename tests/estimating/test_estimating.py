@@ -2,7 +2,7 @@
 
 import pytest
 
-from expunge.estimating import Work, estimate
+from expunge.estimating import Work, _Trial, estimate
 from expunge.methods.finetune import Finetune
 from expunge.methods.lcodec import Lcodec
 from expunge.metrics.accuracy import Accuracy
@@ -11,6 +11,7 @@ from expunge.metrics.relearning import Relearning
 from expunge.retraining import retrain
 from expunge.seeding import seeded
 from expunge.shadowing import shadow_of
+from expunge.spreading import START, Processes
 from expunge.unlearning import unlearn
 
 
@@ -99,3 +100,23 @@ def test_shadow_models_in_the_cache_are_not_paid_again(work, parts, ours, task, 
     shadow_of(outcome, ours, count=16, cache=tmp_path)
     found = by_name(estimate(work(method=Finetune(epochs=1), cache=tmp_path)))
     assert (found["shadow models"].models, found["shadow models"].kept) == (16, 16)
+
+
+@pytest.mark.parametrize(
+    ("count", "alone", "sent", "threads", "seconds"),
+    [
+        (16, 100.0, Finetune(), 2, 100 + START + 15 * 110 / 2),
+        (16, 100.0, Finetune(), 1, 100 + START + 15 * 100 / 2),  # a worker is no slower
+        (16, 0.01, Finetune(), 2, 16 * 0.01),  # workers would take longer to start
+        (16, 100.0, lambda: None, 2, 16 * 100.0),  # another process could not import it
+        (1, 100.0, Finetune(), 2, 100.0),
+        (0, 100.0, Finetune(), 2, 0.0),
+    ],
+)
+def test_the_first_of_much_work_is_done_here_and_the_rest_by_workers_where_that_pays(
+    count, alone, sent, threads, seconds, work, monkeypatch
+):
+    monkeypatch.setattr(Processes.__init__, "__defaults__", (2,))
+    monkeypatch.setattr("expunge.estimating.torch.get_num_threads", lambda: threads)
+    found = _Trial(work(), "standard")._spread(count, alone, lambda: 110.0, sent)
+    assert found == pytest.approx(seconds)
