@@ -141,8 +141,7 @@ class _Trial:
         seconds = 0.0
         if there < count:
             pace = training(work.recipe, work.split.retain, work.budget)
-            each = pace.seconds(len(work.split.retain)) + self._observed
-            seconds = (count - there) * each
+            seconds = (count - there) * (pace.seconds(len(work.split.retain)) + self._observed)
         why = "retrained without the forget set, to compare with"
         return Item("references", count, there, seconds, why)
 
@@ -272,11 +271,12 @@ class _Trial:
         """Seconds on a whole split, from two small shares of it."""
         split = self.work.split
         few, more = (min(1.0, many / self._size) for many in (_FEW, _MORE))
-        spent(smaller(split, few))  # a warm-up
+        short = spent(smaller(split, few))
         long = spent(smaller(split, more))
         if more == 1.0:
             return long
-        short = spent(smaller(split, few))
+        if short < self.work.budget:  # the first was a warm-up
+            short = spent(smaller(split, few))
         return long + max(0.0, long - short) / (more - few) * (1 - more)
 
     @property
