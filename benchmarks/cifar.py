@@ -135,7 +135,7 @@ def _audited(
             "shadow models": others.seconds / Processes().count,
             "measurements": evidence.provenance.audit_seconds,
         },
-        "measured": {m.name: [m.value, m.original and m.original.value, list(m.target)]
+        "measured": {m.name: [m.value, m.interval, m.original and m.original.value, list(m.target)]
                      for m in shown},
     }  # fmt: skip
 
@@ -169,10 +169,13 @@ def _verdicts(done: Mapping[str, Any]) -> Iterator[list[str]]:
 
 
 def _shown(measured: list[Any]) -> str:
-    value, original, others = measured
-    beside = f", of references {sum(others) / len(others):.3f}" if others else ""
-    before = "" if original is None else f" (original {original:.3f}{beside})"
-    return "-" if value is None else f"{value:.3f}{before}"
+    value, interval, original, others = measured
+    if value is None:
+        return "-"
+    spread = "" if interval is None else f", {interval[0]:.3f} to {interval[1]:.3f}"
+    before = "" if original is None else f"; original {original:.3f}"
+    beside = f"; references {sum(others) / len(others):.3f}" if others else ""
+    return f"{value:.3f}{spread}{before}{beside}"
 
 
 def _costs(told: Mapping[str, Any], done: Mapping[str, Any]) -> Iterator[list[str]]:

@@ -1,23 +1,19 @@
 """One method among many: held to a share of retraining's time, audited, judged.
 
-A method that takes longer is run again with less of what it says it can do less of, its *effort*:
-fewer epochs, or fewer steps. One that takes longer still is kept in the table, and marked. Where
-retraining takes long, a little effort comes first, and then as much as that says will fit. Nobody
-waits for a run that takes several times as long as it may, if there is less that it could do.
-Methods that make a model of their own kind are judged beside models of that kind.
+A method has as much effort as fits (`holding`). One that takes longer still is kept in the table,
+and marked. Methods that make a model of their own kind are judged beside models of that kind.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from meter import Taken, TooLong, hurried, metered, one_pass
+from holding import Hold
+from meter import Taken, metered, one_pass
 from restoring import Folder
 from staging import Stage
 from table import Cell, Row
@@ -38,12 +34,6 @@ from expunge.storing import digest_tensors
 from expunge.tasks import Task
 from expunge.tiers import suite
 
-_TRIES = 4  # to find settings that fit
-_LITTLE = 0.05  # of the effort comes first, where retraining takes long
-_NEARLY = 0.95  # of the time that is left is taken: clocks differ
-_PATIENCE = 4  # times as long as it may take
-_SOON = 60.0  # seconds that anybody waits
-_FITS = 0.85  # of what would fit by a rule of three: something is always spent at the start
 _PERTURBED = "newton_removal"  # no two of its heads are the same
 
 
@@ -63,17 +53,6 @@ class Prepares(Protocol):
     def prepare(self, model: nn.Module, data: Data, *, task: Task) -> nn.Module:
         """That model, with the part made of these samples."""
         ...
-
-
-class Tried(NamedTuple):
-    """A method as it was run, what it made, and what that took."""
-
-    method: Method
-    outcome: Outcome
-    taken: Taken
-
-
-Run = Callable[[Method], tuple[Outcome, Taken]]
 
 
 @dataclass(frozen=True)
@@ -97,7 +76,8 @@ class Ring:
         with TemporaryDirectory() as scratch:
             method = stage.method(row, {"folder": Path(scratch) / "shards"})
             original = _made(method, stage.original, problem.train, problem.task)
-            outcome, taken = self._held(original, method, row.effort, seed)
+            run, limit = partial(self._run, original, seed=seed), self.cap * stage.retraining
+            _, outcome, taken = Hold(run, row.effort, limit).held(method)
             references = self._references(method, Path(scratch))
             shadows, why = self._shadows(outcome)
             evidence = self._evidence(outcome, references, shadows)
@@ -110,7 +90,7 @@ class Ring:
             "seconds": taken.seconds,
             "steps": len(outcome.traces.get("loss", ())),
             "retraining_seconds": stage.retraining,
-            "over": taken.seconds > self._limit,
+            "over": taken.seconds > limit,
             "passes": taken.flops / one_pass(stage.original, problem.train, problem.task),
             "megabytes": taken.megabytes,
             "own": _own_kind(method),
@@ -123,45 +103,6 @@ class Ring:
             "measurements": {m.name: m for m in evidence.measurements},
         }
 
-    def _held(
-        self, original: nn.Module, method: Method, effort: str, seed: int
-    ) -> tuple[Outcome, Taken]:
-        """Run it with as much effort as fits, or as little as is less work."""
-        run = partial(self._run, original, seed=seed)
-        little = self._little(method, effort)
-        tried = self._first(run, little, effort)
-        if tried.method is little:  # what took too long is not tried with more
-            tried = self._raised(run, method, effort, tried)
-        for _ in range(_TRIES - 1):
-            less = self._less(tried.method, effort, tried.taken.seconds)
-            if less is None:
-                break
-            lighter = Tried(less, *run(less))
-            if lighter.taken.flops >= tried.taken.flops:
-                break
-            tried = lighter
-        return tried.outcome, tried.taken
-
-    def _first(self, run: Run, method: Method, effort: str) -> Tried:
-        """Run it; where that takes too long and it could do less, run it with less."""
-        while (less := self._less(method, effort, self._enough)) is not None:
-            with suppress(TooLong), hurried(self._enough):
-                return Tried(method, *run(method))
-            method = less
-        return Tried(method, *run(method))
-
-    def _raised(self, run: Run, most: Method, effort: str, first: Tried) -> Tried:
-        """Run it with more for as long as that fits."""
-        each = [first]
-        while len(each) < _TRIES and (more := self._more(each, most, effort)) is not None:
-            with suppress(TooLong), hurried(self._enough):
-                tried = Tried(more, *run(more))
-                if tried.taken.seconds <= self._limit:
-                    each.append(tried)
-                    continue
-            break
-        return each[-1]
-
     def _run(self, original: nn.Module, method: Method, seed: int) -> tuple[Outcome, Taken]:
         folder, stage = Folder.of(Path(getattr(method, "folder", "/nowhere"))), self.stage
         try:
@@ -173,48 +114,6 @@ class Ring:
             )
         finally:
             folder.restore()
-
-    @property
-    def _limit(self) -> float:
-        """Seconds that a method may take."""
-        return self.cap * self.stage.retraining
-
-    @property
-    def _enough(self) -> float:
-        """Seconds that anybody waits for it."""
-        return max(_PATIENCE * self._limit, _SOON)
-
-    def _little(self, method: Method, effort: str) -> Method:
-        """The same with little effort, if all of it may take long."""
-        if not effort or self._limit < _SOON:
-            return method
-        return _with(method, effort, _LITTLE * getattr(method, effort))
-
-    def _more(self, each: Sequence[Tried], most: Method, effort: str) -> Method | None:
-        """The same with as much more as fits, by a rule of three, or by the line of two runs."""
-        if not effort:
-            return None
-        sizes = [getattr(tried.method, effort) for tried in each]
-        times = [tried.taken.seconds for tried in each]
-        now, full, limit = sizes[-1], getattr(most, effort), _NEARLY * self._limit
-        if now >= full:
-            return None
-        if len(each) < 2:
-            fits = now * limit / times[-1]
-        else:
-            slope = (times[-1] - times[-2]) / (now - sizes[-2])
-            fits = now + (limit - times[-1]) / slope if slope > 0 else full
-        more = _with(most, effort, min(full, fits))
-        return more if getattr(more, effort) > now else None
-
-    def _less(self, method: Method, effort: str, seconds: float) -> Method | None:
-        """The same with as much effort as fits; None: it fits, or less is not possible."""
-        share = self._limit / seconds
-        if share >= 1 or not effort:
-            return None
-        now = getattr(method, effort)
-        less = _with(method, effort, now * share * _FITS)
-        return less if getattr(less, effort) < now else None
 
     def _references(self, method: Method, scratch: Path) -> References:
         """Retrained models; of a method that makes its own kind, as many of that kind."""
@@ -274,12 +173,6 @@ class Ring:
             return shadow_of(outcome, recipe, count=count, cache=self.cache), ""
         except ExpungeError as why:  # a method that fails on other halves, say
             return None, why.fact
-
-
-def _with(method: Method, effort: str, size: float) -> Method:
-    """The same with another effort; where that is counted, with one at least."""
-    whole = not isinstance(getattr(method, effort), float)
-    return replace(method, **{effort: max(1, int(size)) if whole else size})
 
 
 def _own_kind(method: Method) -> bool:

@@ -159,8 +159,8 @@ class _Trial:
         outcome = Outcome.of(work.model, work.model, work.split, task=work.task)
         there = 0 if work.cache is None else held(outcome, work.recipe, work.cache, roles)
         why = "each trained on some of the forgotten and unseen samples, and unlearned"
-        unlearned = count - roles["retrained"]
-        forgetting = self._spread(unlearned, self._forgotten, self._one_forgotten, work.method)
+        unlearned, sent = count - roles["retrained"], (work.method, work.task)
+        forgetting = self._spread(unlearned, self._forgotten, self._one_forgotten, sent)
         seconds = self._ensemble(work.recipe, count - there) + forgetting
         return Item("shadow models", count, there, seconds, why)
 

@@ -18,16 +18,7 @@ from expunge.problems.digits import digits
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
-
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch):
-    """Benchmarks are scripts beside each other, no package; their names are those of others too."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    yield
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCHMARKS)):
-            del sys.modules[name]
+pytestmark = pytest.mark.usefixtures("scripts")
 
 
 def test_a_pass_is_counted_by_its_operations():
@@ -43,61 +34,56 @@ def test_a_pass_is_counted_by_its_operations():
 
 
 def test_a_method_that_takes_too_long_is_given_less_and_never_nothing():
-    from contest import Ring  # noqa: PLC0415
-    from staging import Stage  # noqa: PLC0415
+    from holding import Hold  # noqa: PLC0415
 
-    ring = Ring(Stage(None, None, None, None, None, 10.0, None), 0.25, Path(), 0, 5)
-    assert ring._less(Finetune(epochs=10), "epochs", 2.4) is None
-    assert ring._less(Finetune(epochs=10), "epochs", 5.0).epochs == 4
-    assert ring._less(Finetune(epochs=1), "epochs", 5.0) is None
-    assert ring._less(Finetune(epochs=10), "", 5.0) is None
+    hold = Hold(None, "epochs", 2.5)
+    assert hold._less(Finetune(epochs=10), 2.4) is None
+    assert hold._less(Finetune(epochs=10), 5.0).epochs == 4
+    assert hold._less(Finetune(epochs=1), 5.0) is None
+    assert Hold(None, "", 2.5)._less(Finetune(epochs=10), 5.0) is None
     restart = WarmRestart("history", digits().recipe, share=0.5)
-    assert ring._less(restart, "share", 5.0).share == pytest.approx(0.5 * 0.5 * 0.85)
+    assert Hold(None, "share", 2.5)._less(restart, 5.0).share == pytest.approx(0.5 * 0.5 * 0.85)
 
 
-def test_what_is_told_of_a_method_is_what_was_run(monkeypatch):
-    from contest import Ring  # noqa: PLC0415
+def held(method, limit, seconds, work=lambda epochs: epochs, effort="epochs"):
+    """Every number of epochs that was run, and what was settled on."""
+    from holding import Hold  # noqa: PLC0415
     from meter import Taken  # noqa: PLC0415
-    from staging import Stage  # noqa: PLC0415
 
-    ring = Ring(Stage(None, None, None, None, None, 10.0, None), 0.25, Path(), 0, 5)
+    begun = []
 
-    monkeypatch.setattr(
-        Ring,
-        "_run",
-        lambda *given, **_: (given[2], Taken(100.0, given[2].epochs if useful else 1, None)),
-    )
-    useful = True  # never fast enough, and less work each time
-    method, taken = ring._held(None, Finetune(epochs=100_000_000), "epochs", 0)
-    assert taken.flops == method.epochs < 100_000_000
-    useful = False  # less effort that is no less work is not given
-    assert ring._held(None, Finetune(epochs=100), "epochs", 0)[0].epochs == 100
+    def run(method):
+        begun.append(method.epochs)
+        return method, Taken(seconds(method.epochs), work(method.epochs), None)
+
+    return begun, Hold(run, effort, limit).held(method)
+
+
+def test_what_is_told_of_a_method_is_what_was_run():
+    _, tried = held(Finetune(epochs=100_000_000), 2.5, lambda _: 100.0)
+    assert tried.taken.flops == tried.outcome.epochs == tried.method.epochs < 100_000_000
+    _, tried = held(Finetune(epochs=100), 2.5, lambda _: 100.0, work=lambda _: 1)
+    assert tried.method.epochs == 100  # less effort that is no less work is not given
 
 
 def test_nobody_waits_for_a_run_that_takes_too_long_if_it_could_do_less(monkeypatch):
-    import contest  # noqa: PLC0415
-    from meter import Taken  # noqa: PLC0415
-    from staging import Stage  # noqa: PLC0415
+    import holding  # noqa: PLC0415
 
-    monkeypatch.setattr(contest, "_SOON", 0.05)
-    ring = contest.Ring(Stage(None, None, None, None, None, 0.04, None), 0.25, Path(), 0, 5)
-    begun = []
+    monkeypatch.setattr(holding, "_SOON", 0.05)
 
-    def endless(_ring, _original, method, **_given):
-        begun.append(method.epochs)
-        while method.epochs > 10:
+    def endless(epochs):
+        while epochs > 10:
             pass
-        return method, Taken(0.001, 1, None)
+        return 0.001
 
-    monkeypatch.setattr(contest.Ring, "_run", endless)
-    method, taken = ring._held(None, Finetune(epochs=1000), "epochs", 0)
+    begun, tried = held(Finetune(epochs=1000), 0.01, endless)
     assert begun == [1000, 169, 28, 4]
-    assert method.epochs == 4
-    assert taken.seconds < 0.01
+    assert tried.method.epochs == 4
+    assert tried.taken.seconds < 0.01
 
 
 @pytest.mark.parametrize(
-    ("most", "start", "each", "tried", "kept"),
+    ("most", "start", "each", "runs", "kept"),
     [
         (100, 30, 10, [5, 14, 20], 20),  # first by a rule of three, then by a line
         (10, 30, 10, [1, 5, 10], 10),
@@ -108,40 +94,19 @@ def test_nobody_waits_for_a_run_that_takes_too_long_if_it_could_do_less(monkeypa
         (20, 30, 300, [1], 1),  # what never fits is tried once
     ],
 )
-def test_where_retraining_takes_long_a_little_tells_how_much_fits(
-    monkeypatch, most, start, each, tried, kept
-):
-    from contest import Ring  # noqa: PLC0415
-    from meter import Taken  # noqa: PLC0415
-    from staging import Stage  # noqa: PLC0415
-
-    ring = Ring(Stage(None, None, None, None, None, 1000.0, None), 0.25, Path(), 0, 5)
-    begun = []
-
-    def paced(_ring, _original, method, **_given):
-        begun.append(method.epochs)
-        return method, Taken(start + each * method.epochs, method.epochs, None)
-
-    monkeypatch.setattr(Ring, "_run", paced)
-    assert ring._held(None, Finetune(epochs=most), "epochs", 0)[0].epochs == kept
-    assert begun == tried
-    begun.clear()
-    assert ring._held(None, Finetune(epochs=most), "", 0)[0].epochs == most
+def test_where_retraining_takes_long_a_little_tells_how_much_fits(most, start, each, runs, kept):
+    method = Finetune(epochs=most)
+    begun, tried = held(method, 250.0, lambda epochs: start + each * epochs)
+    assert begun == runs
+    assert tried.method.epochs == kept
+    begun, _ = held(method, 250.0, lambda epochs: start + each * epochs, effort="")
     assert begun == [most]
 
 
-def test_what_would_fit_by_a_line_and_does_not_is_given_up(monkeypatch):
-    from contest import Ring  # noqa: PLC0415
-    from meter import Taken  # noqa: PLC0415
-    from staging import Stage  # noqa: PLC0415
-
-    ring = Ring(Stage(None, None, None, None, None, 1000.0, None), 0.25, Path(), 0, 5)
-
-    def steep(_ring, _original, method, **_given):
-        return method, Taken(0.5 * method.epochs**3, method.epochs, None)
-
-    monkeypatch.setattr(Ring, "_run", steep)
-    assert ring._held(None, Finetune(epochs=100), "epochs", 0)[0].epochs == 5
+def test_what_would_fit_by_a_rule_of_three_and_does_not_is_given_up():
+    begun, tried = held(Finetune(epochs=100), 250.0, lambda epochs: 0.5 * epochs**3)
+    assert begun == [5, 19]
+    assert tried.method.epochs == 5
 
 
 def test_a_changed_folder_is_what_it_was_before_work_is_repeated(tmp_path):

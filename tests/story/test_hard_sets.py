@@ -1,28 +1,15 @@
 """Who leaves where it is hard to leave: known by heart, alike, wrongly labelled, or copied."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
 from expunge.problems.digits import digits
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 COUNT = 20
 
-
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch, tmp_path):
-    """Benchmarks are scripts beside each other, no package; their names are those of others too."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    monkeypatch.setenv("EXPUNGE_CACHE", str(tmp_path))
-    yield
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCHMARKS)):
-            del sys.modules[name]
+pytestmark = pytest.mark.usefixtures("scripts")
 
 
 def asked(kind, problem, seed=0):

@@ -1,23 +1,10 @@
 """What several processes share: no row is run twice, and a curve says what its minutes reach."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 GOAL = {"epochs": [2, 7], "goal": {"epochs": 7, "accuracy": 0.8, "minutes": 12}, "reading": "Here."}
 
-
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch):
-    """Benchmarks are scripts beside each other, no package; their names are those of others too."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    yield
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCHMARKS)):
-            del sys.modules[name]
+pytestmark = pytest.mark.usefixtures("scripts")
 
 
 def test_a_row_that_another_process_runs_or_has_run_is_left_to_it(tmp_path, monkeypatch):
