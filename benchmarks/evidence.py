@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from finding import Asked, Section, Stage, busy
+from finding import MACHINE, Asked, Section, Stage, busy
 from table import grid
 from telling import Left
 
@@ -180,7 +180,7 @@ def _measured(experiment: Experiment, part: str, stage: Stage) -> dict[str, Any]
         "process seconds": busy() - before,
         "wall seconds": time.perf_counter() - wall,
         "load": os.getloadavg()[0],
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": MACHINE,
         "versions": _versions(),
     }
 
@@ -248,4 +248,5 @@ def _mark(asked: Asked) -> str:
 def _cost(found: Found) -> Iterator[str]:
     if found:
         seconds = sum(body["process seconds"] for body in found.values())
-        yield f"It took {seconds:.0f} s of the processor.\n"
+        machines = "; ".join(sorted({body["machine"] for body in found.values()}))
+        yield f"It took {seconds:.0f} s of the processor, on {machines}.\n"

@@ -1,5 +1,7 @@
 """What an experiment on the evidence found, in the form that the page takes."""
 
+import os
+import platform
 import resource
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +12,13 @@ from statistics import mean
 import torch
 
 from expunge.algebra.statistics import Interval, mean_interval
+
+_HALF = " and bf16" if torch.cpu._is_avx512_bf16_supported() else ""  # noqa: SLF001 - no public name
+MACHINE = (
+    f"{platform.machine()} with {torch.backends.cpu.get_cpu_capability()}{_HALF}, "
+    f"{os.cpu_count()} cores"
+)
+"""What was computed on. Where bf16 pays, networks are trained and asked in it."""
 
 
 @dataclass(frozen=True)

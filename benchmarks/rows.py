@@ -5,8 +5,6 @@ processor, on one thread, so that waiting for a busy neighbour counts for nobody
 """
 
 import json
-import os
-import platform
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +15,7 @@ from typing import Any
 
 import torch
 from contest import Ring
+from finding import MACHINE
 from staging import staged
 from table import Cell, Row, Table, device_name
 from telling import Left
@@ -27,7 +26,7 @@ from expunge.errors import Diverged, ModelDoesNotFit
 from expunge.metric import Measurement
 from expunge.storing import digest_json, read_json, write_json
 
-MACHINE = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
+_PLACE = f"{MACHINE}, torch {torch.__version__}"
 
 
 def work(table: Table, data: Path | None, cache: Path, results: Path, *, workers: int = 1) -> None:
@@ -116,7 +115,7 @@ def _circumstances(device: str) -> dict[str, Any]:
     return {
         "versions": {name: version(name) for name in ("expunge", "torch")},
         "threads": torch.get_num_threads(),
-        "machine": MACHINE if not device else f"{device_name(device)}, {MACHINE}",
+        "machine": _PLACE if not device else f"{device_name(device)}, {_PLACE}",
     }
 
 

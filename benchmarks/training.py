@@ -20,24 +20,18 @@ from torch import nn
 import expunge
 from expunge.ensembles import References
 from expunge.fitting import Fit
+from expunge.keeping import LARGE_PAGES
 from expunge.problems import Problem
 from expunge.recording import Recording
 from expunge.storing import digest_json
 
 WORKERS = os.cpu_count() or 1
-FAST_MEMORY = {  # large tensors come and go: keep their pages, and take large ones
-    "OMP_NUM_THREADS": "1",
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-    "MALLOC_MMAP_THRESHOLD_": "2000000000",
-    "MALLOC_TRIM_THRESHOLD_": "8000000000",
-    "MALLOC_TOP_PAD_": "268435456",
-}
 
 
 def spread(arguments: list[str], workers: int = WORKERS) -> None:
     """Let several processes work through a table; returns when all of it is done."""
     command = [sys.executable, str(Path(__file__).with_name("run.py")), *arguments]
-    environment = os.environ | FAST_MEMORY
+    environment = os.environ | LARGE_PAGES | {"OMP_NUM_THREADS": "1"}
     running = [subprocess.Popen(command, env=environment) for _ in range(workers)]
     failed = [process for process in running if process.wait() != 0]
     if failed:

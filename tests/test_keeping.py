@@ -1,11 +1,13 @@
 """A process that was told so hands freed memory out again without asking the system for it."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from expunge.keeping import keep_freed
+from expunge.keeping import LARGE_PAGES, keep_freed
 
 _FAULTS = """
 import resource, sys, torch
@@ -22,9 +24,27 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+_LARGE = """
+import sys, torch
+from expunge.keeping import keep_freed
+if sys.argv[1] == "told":
+    keep_freed()
+held = [torch.ones(5_000_000) for _ in range(5)]  # 20 MB each
+found = [line for line in open("/proc/self/smaps_rollup") if line.startswith("AnonHugePages")]
+print(found[0].split()[1])
+"""
+
+_ENABLED = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+def asked(script, how):
+    command = [sys.executable, "-c", script, how]
+    plain = {name: value for name, value in os.environ.items() if name not in LARGE_PAGES}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=plain)
+
+
 def faults(how):
-    command = [sys.executable, "-c", _FAULTS, how]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = asked(_FAULTS, how)
     if done.returncode == 3:
         pytest.skip("this C library cannot be told to keep memory")
     assert done.returncode == 0, done.stderr
@@ -34,6 +54,16 @@ def faults(how):
 @pytest.mark.skipif(sys.platform != "linux", reason="the system's memory is given out elsewise")
 def test_memory_that_a_step_freed_serves_the_next_one():
     assert faults("told") < faults("not told") / 5
+
+
+@pytest.mark.skipif(
+    not _ENABLED.exists() or "[madvise]" not in _ENABLED.read_text(),
+    reason="this system gives large pages to all or to nobody",
+)
+def test_tensors_lie_in_large_pages_once_it_was_told():
+    kilobytes = {how: int(asked(_LARGE, how).stdout) for how in ("told", "not told")}
+    assert kilobytes["told"] > 50_000
+    assert kilobytes["not told"] < 10_000
 
 
 def test_where_nothing_can_be_told_nothing_happens(monkeypatch):

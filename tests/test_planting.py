@@ -1,10 +1,12 @@
 """Canaries: wrong labels are wrong, and what is set aside is gone from the rest."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils.data import Dataset, TensorDataset
 
-from expunge.batching import Batches
+from expunge.batching import Batches, is_resident
 from expunge.errors import BadSetting
 from expunge.planting import (
     MISLABELLED,
@@ -17,6 +19,7 @@ from expunge.planting import (
     taken,
 )
 from expunge.problems.images import Images
+from expunge.problems.texts import Sentences
 from expunge.splitting import Part, labels_of
 
 
@@ -103,6 +106,30 @@ def test_joined_data_stand_one_after_the_other(make):
     x, y = Batches(Part.whole(both)).take(torch.tensor([1, len(first) + 1]))
     assert torch.equal(x[0], x[1])
     assert y[0] != y[1]
+
+
+def sentences(n=9):
+    return Sentences(torch.arange(4 * n, dtype=torch.int32).view(n, 4), torch.arange(n) % 3)
+
+
+@pytest.mark.parametrize("make", [rows, pictures, sentences])
+def test_what_lies_in_memory_does_so_when_it_is_joined(make):
+    parts = make(11), make(7)
+    both = joined(*parts)
+    assert is_resident(both), "samples would be read one by one"
+    for part, place in ((0, 5), (1, 3)):
+        one, other = both[part * 11 + place], parts[part][place]
+        assert sorted(one) == sorted(other) if isinstance(one, dict) else len(one) == len(other)
+        for name in one if isinstance(one, dict) else range(len(one)):
+            assert torch.equal(one[name], other[name])
+
+
+def test_pictures_that_are_normalised_otherwise_are_not_taken_for_the_same():
+    own = pictures()
+    other = replace(own, mean=(0.1, 0.1, 0.1))
+    both = joined(own, other)
+    assert torch.equal(both[11 + 4][0], other[4][0])
+    assert not torch.equal(both[11 + 4][0], both[4][0])
 
 
 def test_data_of_two_kinds_are_joined_too():

@@ -17,6 +17,7 @@ from torch.utils.data import ConcatDataset, TensorDataset
 from expunge.batching import is_resident
 from expunge.errors import BadSetting
 from expunge.splitting import Data, Part, labels_of, rooted
+from expunge.tasks.reading import mapped
 
 NATURAL, MISLABELLED = "natural", "mislabelled"
 
@@ -51,8 +52,8 @@ class Rows:
     def __len__(self) -> int:
         return len(self.tensors[0])
 
-    def __getitem__(self, index: int) -> tuple[Any, ...]:
-        return tuple(row[0] for row in self.prepare(*(t[index][None] for t in self.tensors)))
+    def __getitem__(self, index: int) -> Any:
+        return mapped(self.prepare(*(t[index][None] for t in self.tensors)), lambda rows: rows[0])
 
     def prepare(self, *rows: Tensor) -> Any:
         """Turn stored rows into a batch."""
@@ -151,7 +152,10 @@ def _resting(root: Any, rows: Sequence[Tensor]) -> Data:
 
 
 def _alike(one: Any, other: Any) -> bool:
-    """Whether rows of both may lie in one dataset: of equal shapes, and made ready alike."""
+    """Whether rows of both may lie in one dataset: of equal shapes, and made ready alike.
+
+    Methods of two datasets are never equal; one whose settings make its rows ready says ``ready``.
+    """
     shapes = [[(x.shape[1:], x.dtype) for x in each.tensors] for each in (one, other)]
     ready = [getattr(each, "ready", getattr(each, "prepare", None)) for each in (one, other)]
     return shapes[0] == shapes[1] and ready[0] == ready[1]

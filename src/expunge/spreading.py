@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from expunge.errors import BadSetting, ExpungeError, WorkerLost
-from expunge.keeping import keep_freed
+from expunge.keeping import LARGE_PAGES, keep_freed
 
 START = 5.0
 """Seconds until a worker has imported what it needs, on a busy machine."""
@@ -171,11 +171,15 @@ class _Worker:
 
 @contextmanager
 def _started(told: bytes) -> Iterator[_Worker]:
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path),
-    }
+    environment = (
+        LARGE_PAGES
+        | os.environ
+        | {
+            "OMP_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path),
+        }
+    )
     command = [sys.executable, "-m", "expunge.spreading"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment) as process:  # noqa: S603 - our own

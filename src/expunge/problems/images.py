@@ -13,6 +13,22 @@ from expunge.tasks import Batch
 Picture = Float[Tensor, "n c h w"]
 
 
+@dataclass(frozen=True, slots=True)
+class Normalised:
+    """Makes stored pictures ready, channel by channel; by its equality, which can be joined."""
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    def __call__(self, x: Tensor, y: Tensor, *known: Tensor) -> tuple[Tensor, ...]:
+        """A batch."""
+        mean, deviation = (
+            torch.tensor(values, device=x.device).view(1, -1, 1, 1) * 255
+            for values in (self.mean, self.deviation)
+        )
+        return x.float().sub_(mean).div_(deviation), y, *known
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Images:
     """Labelled pictures. They rest as bytes; a batch comes out normalised, channel by channel."""
@@ -35,13 +51,14 @@ class Images:
         columns = () if self.known is None else (self.known,)
         return self.pictures, self.labels, *columns
 
+    @property
+    def ready(self) -> Normalised:
+        """What makes them so."""
+        return Normalised(self.mean, self.deviation)
+
     def prepare(self, x: Tensor, y: Tensor, *known: Tensor) -> tuple[Tensor, ...]:
         """Turn stored rows into a batch."""
-        mean, deviation = (
-            torch.tensor(values, device=x.device).view(1, -1, 1, 1) * 255
-            for values in (self.mean, self.deviation)
-        )
-        return x.float().sub_(mean).div_(deviation), y, *known
+        return self.ready(x, y, *known)
 
     def only(self, rows: Int[Tensor, " m"] | slice) -> "Images":
         """The same for some of the samples."""

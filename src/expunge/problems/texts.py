@@ -45,9 +45,8 @@ class Sentences:
         columns = () if self.known is None else (self.known,)
         return self.pieces, self.labels, *columns
 
-    def prepare(
-        self, pieces: Tensor, labels: Tensor, known: Tensor | None = None
-    ) -> dict[str, Tensor]:
+    @staticmethod
+    def prepare(pieces: Tensor, labels: Tensor, known: Tensor | None = None) -> dict[str, Tensor]:
         """Turn stored rows into a batch."""
         there = (pieces != _PADDING).long()
         batch = {"input_ids": pieces.long(), "attention_mask": there, "labels": labels}
