@@ -13,10 +13,13 @@ import torch
 
 from expunge.algebra.statistics import Interval, mean_interval
 
-_HALF = " and bf16" if torch.cpu._is_avx512_bf16_supported() else ""  # noqa: SLF001 - no public name
-MACHINE = (
-    f"{platform.machine()} with {torch.backends.cpu.get_cpu_capability()}{_HALF}, "
-    f"{os.cpu_count()} cores"
+_CAN = torch.cpu.get_capabilities()
+MACHINE = ", ".join(
+    [
+        f"{_CAN.get('cpu_name', 'a processor')} ({platform.machine()})",
+        *(name.upper() for name in ("avx512_f", "amx_bf16") if _CAN.get(name)),
+        f"{os.cpu_count()} cores",
+    ]
 )
 """What was computed on. Where bf16 pays, networks are trained and asked in it."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from claims import Row, timed, write
-from fresh import help_text, imports, steps
+from fresh import halves, help_text, imports, pages, steps
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -181,6 +181,8 @@ def main() -> None:
         imports(repeats),
         help_text(repeats),
         steps(min(repeats, 3), quick=given.quick),
+        halves(min(repeats, 3), quick=given.quick),
+        pages(min(repeats, 5), quick=given.quick),
         auditing(scale, min(repeats, 3)),
     ]
     sys.stdout.write(write(rows, given.out, quick=given.quick))

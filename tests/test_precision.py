@@ -48,6 +48,19 @@ class Bearing(Spy):
     half: ClassVar[bool] = True
 
 
+@pytest.mark.parametrize("able", [{"amx_bf16": True}, {"avx512_bf16": True}, {"avx2": True}, {}])
+def test_half_precision_pays_on_processors_that_multiply_matrices_in_it(monkeypatch, able):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    assert bf16_pays(Wide()) == ("amx_bf16" in able)
+    assert not bf16_pays(nn.Linear(64, 64))
+
+
+def test_where_torch_does_not_say_what_the_processor_can_precision_stays_full(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert not bf16_pays(Wide())
+
+
 @pytest.mark.parametrize("method", [Spy, Bearing])
 def test_a_method_computes_in_half_precision_only_where_it_says_so(method):
     data = TensorDataset(torch.randn(12, 2, 8, 8), torch.arange(12) % 2)
