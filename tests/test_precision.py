@@ -52,8 +52,10 @@ class Bearing(Spy):
 def test_half_precision_pays_on_processors_that_multiply_matrices_in_it(monkeypatch, able):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
-    assert bf16_pays(Wide()) == ("amx_bf16" in able)
-    assert not bf16_pays(nn.Linear(64, 64))
+    for wide in (Wide(), nn.Linear(400, 384)):
+        assert bf16_pays(wide) == ("amx_bf16" in able)
+    for narrow in (nn.Conv2d(3, 8, 3), nn.Linear(383, 384)):
+        assert not bf16_pays(narrow)
 
 
 def test_where_torch_does_not_say_what_the_processor_can_precision_stays_full(monkeypatch):

@@ -43,7 +43,6 @@ def clinc150(*, data: str | Path | None = None, epochs: int = 3, lr: float = 3e-
         optimizer="adamw",
         schedule="onecycle",
         weight_decay=0.01,
-        precision="bf16",  # takes half the time, on processors too
         task=task,
     )
     return Problem(
