@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from machine import MACHINE
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def timed(work: Callable[[], object]) -> float:
 def write(rows: list[Row], folder: Path, *, quick: bool) -> str:
     """Keep the numbers, and a page that a person reads."""
     versions = {"python": platform.python_version(), "torch": torch.__version__}
-    machine = f"{platform.machine()}, {torch.get_num_threads()} threads"
+    machine = f"{MACHINE}, {torch.get_num_threads()} threads"
     body = {
         "quick": quick,
         "versions": versions,

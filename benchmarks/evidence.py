@@ -10,7 +10,7 @@ import os
 import platform
 import time
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -18,7 +18,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from finding import MACHINE, Asked, Section, Stage, busy
+from finding import Asked, Section, Stage, busy
+from machine import MACHINE
 from table import grid
 from telling import Left
 
@@ -132,7 +133,7 @@ def write(plan: Plan, cache: Path, results: Path, *, quick: bool) -> None:
     bodies = [body for parts in found.values() for body in parts.values()]
     raw = {
         "quick": quick,
-        "machine": "; ".join(sorted({body["machine"] for body in bodies})),
+        "machine": _machines(bodies),
         "versions": _versions(),
         "seeds": plan.seeds,
         "experiments": [
@@ -214,7 +215,7 @@ def _page(
         lines += [f"## {experiment.name}\n", *section.text]
         if section.picture:
             lines += [f"![{experiment.name}]({_picture(plan, experiment)})\n"]
-        lines += _cost(found[experiment.name])
+        lines += _cost(found[experiment.name], among=raw["machine"])
     return "\n".join(lines)
 
 
@@ -245,8 +246,13 @@ def _mark(asked: Asked) -> str:
     return "yes" if asked.met else "**no**"
 
 
-def _cost(found: Found) -> Iterator[str]:
+def _cost(found: Found, among: str) -> Iterator[str]:
     if found:
         seconds = sum(body["process seconds"] for body in found.values())
-        machines = "; ".join(sorted({body["machine"] for body in found.values()}))
-        yield f"It took {seconds:.0f} s of the processor, on {machines}.\n"
+        machines = _machines(found.values())
+        where = "" if machines == among else f", on {machines}"
+        yield f"It took {seconds:.0f} s of the processor{where}.\n"
+
+
+def _machines(bodies: Iterable[Mapping[str, Any]]) -> str:
+    return "; ".join(sorted({body["machine"] for body in bodies}))

@@ -1,7 +1,5 @@
 """What an experiment on the evidence found, in the form that the page takes."""
 
-import os
-import platform
 import resource
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +10,6 @@ from statistics import mean
 import torch
 
 from expunge.algebra.statistics import Interval, mean_interval
-
-_CAN = torch.cpu.get_capabilities()
-MACHINE = ", ".join(
-    [
-        f"{_CAN.get('cpu_name', 'a processor')} ({platform.machine()})",
-        *(name.upper() for name in ("avx512_f", "amx_bf16") if _CAN.get(name)),
-        f"{os.cpu_count()} cores",
-    ]
-)
-"""What was computed on. Where bf16 pays, networks are trained and asked in it."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from contest import Ring
-from finding import MACHINE
+from machine import MACHINE
 from staging import staged
 from table import Cell, Row, Table, device_name
 from telling import Left

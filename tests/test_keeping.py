@@ -61,7 +61,9 @@ def test_memory_that_a_step_freed_serves_the_next_one():
     reason="this system gives large pages to all or to nobody",
 )
 def test_tensors_lie_in_large_pages_once_it_was_told():
-    kilobytes = {how: int(asked(_LARGE, how).stdout) for how in ("told", "not told")}
+    done = {how: asked(_LARGE, how) for how in ("told", "not told")}
+    assert [each.returncode for each in done.values()] == [0, 0], done
+    kilobytes = {how: int(each.stdout) for how, each in done.items()}
     assert kilobytes["told"] > 50_000
     assert kilobytes["not told"] < 10_000
 

@@ -21,6 +21,8 @@ from expunge.planting import (
 from expunge.problems.images import Images
 from expunge.problems.texts import Sentences
 from expunge.splitting import Part, labels_of
+from expunge.spreading import sendable
+from expunge.twins import leaves
 
 
 def rows(n=37, classes=4):
@@ -118,10 +120,10 @@ def test_what_lies_in_memory_does_so_when_it_is_joined(make):
     both = joined(*parts)
     assert is_resident(both), "samples would be read one by one"
     for part, place in ((0, 5), (1, 3)):
-        one, other = both[part * 11 + place], parts[part][place]
-        assert sorted(one) == sorted(other) if isinstance(one, dict) else len(one) == len(other)
-        for name in one if isinstance(one, dict) else range(len(one)):
-            assert torch.equal(one[name], other[name])
+        one, other = leaves(both[part * 11 + place]), leaves(parts[part][place])
+        assert len(one) == len(other)
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    assert sendable(both)
 
 
 def test_pictures_that_are_normalised_otherwise_are_not_taken_for_the_same():

@@ -36,7 +36,9 @@ _WORTH_WORKERS = 32  # batches: below this, starting workers costs more than the
 class Resident(Protocol):
     """A dataset whose samples are rows of tensors, made ready a batch at a time.
 
-    ``prepare`` must be deterministic: it normalises, say, and never augments.
+    ``prepare`` must be deterministic: it normalises, say, and never augments. Where it hangs on
+    settings, offer the same as ``ready``, a callable that equals another if their settings do: by
+    it, rows of two such datasets can lie in one.
     """
 
     @property

@@ -16,7 +16,8 @@ _TRIM, _TOP_PAD, _MMAP = -1, -2, -3
 _NEVER, _ROOM, _LARGE = -1, 2**28, 2**30
 """When free memory is given back; how much is asked for at once; what is always asked for anew."""
 
-LARGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+_OF_TORCH = ("THP_MEM_ALLOC_ENABLE", "1")  # read with its first tensor
+LARGE_PAGES = dict([_OF_TORCH, ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")])
 """The environment of a process that is to ask for large pages: torch, and the C library."""
 
 
@@ -24,13 +25,12 @@ def keep_freed() -> bool:
     """From now on this process keeps what it frees; False: its C library cannot be told so.
 
     It is for programs that train. Such a process never holds less than at its most; where blocks of
-    many sizes lie among each other, it comes to hold more than it ever used at once. Its tensors
-    come to lie in large pages if it has made none so far.
+    many sizes lie among each other, it comes to hold more than it ever used at once. Its large
+    tensors come to lie in large pages if it has made none so far: its environment says so.
     """
     if sys.platform != "linux":
         return False
-    for name, value in LARGE_PAGES.items():  # the C library of this process has read its own
-        os.environ.setdefault(name, value)
+    os.environ.setdefault(*_OF_TORCH)
     tell = getattr(ctypes.CDLL(None), "mallopt", None)
     if tell is None:
         return False

@@ -154,7 +154,7 @@ def _resting(root: Any, rows: Sequence[Tensor]) -> Data:
 def _alike(one: Any, other: Any) -> bool:
     """Whether rows of both may lie in one dataset: of equal shapes, and made ready alike.
 
-    Methods of two datasets are never equal; one whose settings make its rows ready says ``ready``.
+    Bound methods of two datasets are never equal; what they offer as ``ready`` may be.
     """
     shapes = [[(x.shape[1:], x.dtype) for x in each.tensors] for each in (one, other)]
     ready = [getattr(each, "ready", getattr(each, "prepare", None)) for each in (one, other)]

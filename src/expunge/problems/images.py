@@ -14,14 +14,14 @@ Picture = Float[Tensor, "n c h w"]
 
 
 @dataclass(frozen=True, slots=True)
-class Normalised:
-    """Makes stored pictures ready, channel by channel; by its equality, which can be joined."""
+class Normalise:
+    """Turns stored pictures into numbers, channel by channel; where two are equal, rows mix."""
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
 
     def __call__(self, x: Tensor, y: Tensor, *known: Tensor) -> tuple[Tensor, ...]:
-        """A batch."""
+        """Turn stored rows into a batch."""
         mean, deviation = (
             torch.tensor(values, device=x.device).view(1, -1, 1, 1) * 255
             for values in (self.mean, self.deviation)
@@ -52,9 +52,9 @@ class Images:
         return self.pictures, self.labels, *columns
 
     @property
-    def ready(self) -> Normalised:
-        """What makes them so."""
-        return Normalised(self.mean, self.deviation)
+    def ready(self) -> Normalise:
+        """What turns rows into a batch."""
+        return Normalise(self.mean, self.deviation)
 
     def prepare(self, x: Tensor, y: Tensor, *known: Tensor) -> tuple[Tensor, ...]:
         """Turn stored rows into a batch."""
