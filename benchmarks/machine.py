@@ -2,10 +2,11 @@
 
 import os
 import platform
+from collections.abc import Mapping
 
 import torch
 
-_CAN = getattr(torch.cpu, "get_capabilities", dict)()
+_CAN: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
 _TOLD = ("avx512_f", "avx512_bf16", "amx_bf16")  # what decides about speed, where it is there
 
 MACHINE = ", ".join(
