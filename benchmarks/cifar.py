@@ -30,7 +30,7 @@ from expunge.shadowing import shadow_of
 from expunge.splitting import Split
 from expunge.spreading import Processes
 from expunge.storing import digest_json, digest_tensors, load_tensors, save_tensors
-from expunge.tiers import PAIRS, suite
+from expunge.tiers import suite
 
 _STEPS = ("unlearning", "references", "shadow models", "measurements")
 _SHOWN = ("membership AUC, threshold (loss)", "membership AUC, ulira (privacy)", "forget accuracy",
@@ -48,19 +48,14 @@ def measure(part: str, settings: Mapping[str, Any], stage: Stage) -> dict[str, A
     problem, shadows = (_problem(settings, stage, settings[k]) for k in ("epochs", "shadow epochs"))
     original = problem.trained(0, stage.cache)
     split = _cell(settings).split(problem, 0)
-    chosen = {"pairs": settings["pairs"], **settings["methods"][name]}
-    pairs = chosen.pop("pairs")
+    chosen = settings["methods"][name]
     method, again = (_method(name, chosen, each.recipe) for each in (problem, shadows))
     if what == "audit":
         outcome = _unlearned(original, split, problem, method, stage.cache)
-        asked = {**settings, "pairs": pairs}
-        return _audited(outcome, problem, shadows.recipe, again, asked, stage.cache)
+        return _audited(outcome, problem, shadows.recipe, again, settings, stage.cache)
     budget = settings["budget"]
     work = Work(original, split, problem.task, problem.recipe, method, budget=budget)
-    told = _estimated(work, replace(work, recipe=shadows.recipe, method=again), settings["tier"])
-    if "shadow models" in told:  # as many as the tier has
-        told["shadow models"] *= pairs / PAIRS[settings["tier"]]
-    return told
+    return _estimated(work, replace(work, recipe=shadows.recipe, method=again), settings["tier"])
 
 
 def _problem(settings: Mapping[str, Any], stage: Stage, epochs: int) -> Problem:
@@ -131,7 +126,6 @@ def _audited(
     verdict = judge(evidence)
     shown = (evidence.measurement(name) for name in _SHOWN)
     return {
-        "pairs": settings["pairs"],
         "word": verdict.word,
         "degraded": verdict.degraded,
         "reasons": list(verdict.reasons),
@@ -161,9 +155,7 @@ def section(found: Mapping[str, Any], settings: Mapping[str, Any]) -> Section:
         )
     ]
     if done:
-        text.append(
-            grid(["unlearned by", "verdict", "pairs", *_SHOWN], [*_verdicts(done)], words=2)
-        )
+        text.append(grid(["unlearned by", "verdict", *_SHOWN], [*_verdicts(done)], words=2))
     if told:
         head = ["seconds", *_STEPS, "all"]
         text.append(grid(head, [*_costs(told, done)]))
@@ -173,7 +165,7 @@ def section(found: Mapping[str, Any], settings: Mapping[str, Any]) -> Section:
 def _verdicts(done: Mapping[str, Any]) -> Iterator[list[str]]:
     for name, one in done.items():
         word = one["word"] + (", degraded" if one["degraded"] else "")
-        yield [name, word, f"{one['pairs']}", *(_shown(one["measured"][which]) for which in _SHOWN)]
+        yield [name, word, *(_shown(one["measured"][which]) for which in _SHOWN)]
 
 
 def _shown(measured: list[Any]) -> str:
@@ -213,8 +205,8 @@ def _asked(done: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator[Asked]:
 
 _READING = """\
 ResNet-18, {width} wide, {epochs} epochs without augmentation, and a tenth of the pictures leaves.
-{references} references; pairs of shadow models, of {shadow epochs} epochs each, as many as stand
-there. {finetune}What is told before is told by `--dry-run`'s estimate, here of both recipes and on
-one thread. Seconds passed on the clock, beside other work; shadow models were made by {processes}
-processes, and their seconds are shared out to these.
+{references} references; {pairs} pairs of shadow models of {shadow epochs} epochs. {finetune}What is
+told before is told by `--dry-run`'s estimate, here of both recipes and on one thread. Seconds
+passed on the clock, beside other work; shadow models were made by {processes} processes, and their
+seconds are shared out to these.
 """

@@ -171,15 +171,12 @@ class _Worker:
 
 @contextmanager
 def _started(told: bytes) -> Iterator[_Worker]:
-    environment = (
-        LARGE_PAGES
-        | os.environ
-        | {
-            "OMP_NUM_THREADS": "1",
-            "MKL_NUM_THREADS": "1",
-            "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path),
-        }
-    )
+    alone = {
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path),
+    }
+    environment = LARGE_PAGES | os.environ | alone
     command = [sys.executable, "-m", "expunge.spreading"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment) as process:  # noqa: S603 - our own

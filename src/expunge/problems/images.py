@@ -15,7 +15,7 @@ Picture = Float[Tensor, "n c h w"]
 
 @dataclass(frozen=True, slots=True)
 class Normalise:
-    """Turns stored pictures into numbers, channel by channel; where two are equal, rows mix."""
+    """Turns stored pictures into numbers, channel by channel. Rows of equal ones may be joined."""
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
