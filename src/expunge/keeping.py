@@ -3,7 +3,8 @@
 The C library of Linux gives blocks of 32 MB and more back to the system as soon as they are free.
 Training asks for blocks of the same sizes a moment later, and the system clears every page before
 it hands it out: for networks with large activations that is up to half of a processor's time.
-Small pages cost such networks another tenth, for the processor looks up where each of them lies.
+Small pages can cost a few percent more, for the processor looks up where each of them lies; large
+ones are given only where memory is free in one piece.
 """
 
 import ctypes

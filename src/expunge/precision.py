@@ -14,7 +14,7 @@ def bf16_pays(model: nn.Module) -> bool:
     """Whether half precision saves time: on a GPU, or for wide layers on a CPU with AMX.
 
     Others compute in it too, and take longer than in full: told to use no more than AVX-512's bf16,
-    a processor with AMX took 1.3 times as long for a ResNet-18, and 2.7 times with AVX-512 alone.
+    a processor with AMX took 1.3 times as long for a ResNet-18, and 2.8 times with AVX-512 alone.
     """
     kind = device_of(model).type
     if kind == "cuda":
