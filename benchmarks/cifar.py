@@ -146,11 +146,10 @@ def section(found: Mapping[str, Any], settings: Mapping[str, Any]) -> Section:
         {name: found[f"{what} {name}"] for name in settings["methods"] if f"{what} {name}" in found}
         for what in ("audit", "estimate")
     )
-    tuned = settings["methods"].get("finetune", {}).get("epochs")
     text = [
         _READING.format(
             **settings,
-            finetune=f"Fine-tuning has {tuned} epochs. " if tuned else "",
+            finetune=_tuning(settings["methods"].get("finetune", {})),
             processes=Processes().count,
         )
     ]
@@ -160,6 +159,14 @@ def section(found: Mapping[str, Any], settings: Mapping[str, Any]) -> Section:
         head = ["seconds", *_STEPS, "all"]
         text.append(grid(head, [*_costs(told, done)]))
     return Section(tuple(text), tuple(_asked(done, told)))
+
+
+def _tuning(chosen: Mapping[str, Any]) -> str:
+    """How long fine-tuning lasts, and whether its rate falls."""
+    if not chosen:
+        return ""
+    constant = "" if chosen.get("falling", True) else ", and a rate that stays"
+    return f"Fine-tuning has {chosen['epochs']} epochs{constant}. "
 
 
 def _verdicts(done: Mapping[str, Any]) -> Iterator[list[str]]:

@@ -156,7 +156,7 @@ def _amnesiac(stage: Stage) -> Done:
 
 
 def _finetune(stage: Stage) -> Done:
-    way = Finetune(epochs=5, lr=LR, momentum=0.9, weight_decay=stage.case["l2"])
+    way = Finetune(epochs=5, lr=LR, falling=False, momentum=0.9, weight_decay=stage.case["l2"])
     after = expunge.unlearn(stage.model, stage.parts, way, task=stage.problem.task).after
     return after, {"bytes": 0, "gradients": 5 * len(stage.parts.retain), "products": 0}
 

@@ -63,7 +63,7 @@ class Descent:
     def slow(self, share: float) -> None:
         """Set the learning rate to where a cosine puts it after this share of all steps."""
         for group in self.optimizer.param_groups:
-            group["lr"] = 0.5 * (1 + cos(pi * share)) * self.optimizer.defaults["lr"]
+            group["lr"] = cosine(share) * self.optimizer.defaults["lr"]
 
     def expect(self, steps: int) -> None:
         """Say how many more steps will come."""
@@ -72,6 +72,11 @@ class Descent:
 
     def _parameters(self) -> list[nn.Parameter]:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+
+def cosine(share: float) -> float:
+    """What is left of a falling rate after this share of all steps: from one to zero."""
+    return 0.5 * (1 + cos(pi * share))
 
 
 def epochs(

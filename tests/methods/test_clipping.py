@@ -9,6 +9,7 @@ import torch
 from expunge.descending import Descent
 from expunge.errors import Diverged
 from expunge.method import Method
+from expunge.methods.bad_teacher import BadTeacher
 from expunge.methods.neggrad import NegGrad
 from expunge.methods.random_labels import RandomLabels
 from expunge.methods.salun import Salun
@@ -32,7 +33,9 @@ def moved(world, method):
     return torch.cat([(after - before).flatten() for before, after in pairs]).detach()
 
 
-@pytest.mark.parametrize("kind", [NegGrad, RandomLabels, Salun, partial(Salun, salient=0.3)])
+@pytest.mark.parametrize(
+    "kind", [NegGrad, RandomLabels, Salun, partial(Salun, salient=0.3), BadTeacher]
+)
 def test_one_step_is_as_long_as_the_clip_allows(threes, kind):
     free, short, wide = (
         moved(threes, kind(steps=1, momentum=0.0, lr=0.5, clip=clip)) for clip in (0.0, 0.01, 1e6)

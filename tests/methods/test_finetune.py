@@ -1,7 +1,11 @@
 """What is special about fine-tuning: it forgets little, and says how long it takes."""
 
+import math
+
+import pytest
 import torch
 from torch import nn
+from torch.optim import SGD
 
 from expunge.methods.finetune import Finetune
 from expunge.unlearning import seeded, unlearn
@@ -56,3 +60,19 @@ def test_batch_norm_learns_the_statistics_of_what_remains(threes):
         model = nn.Sequential(nn.Linear(64, 9), nn.BatchNorm1d(9), nn.Linear(9, 10))
     after = unlearn(model, threes.split, Finetune(epochs=1), task=threes.problem.task).after
     assert not torch.equal(after[1].running_mean, model[1].running_mean)
+
+
+def test_the_rate_falls_along_a_cosine_or_stays_where_it_was_told_to(threes, monkeypatch):
+    seen = []
+    step = SGD.step
+
+    def watching(self, *args, **kwargs):
+        seen.append(self.param_groups[0]["lr"])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(SGD, "step", watching)
+    for falling in (True, False):
+        threes.unlearned(Finetune(epochs=1, lr=0.1, falling=falling))
+    half = len(seen) // 2
+    cosine = [0.05 * (1 + math.cos(math.pi * t / half)) for t in range(half)]
+    assert seen == pytest.approx(cosine + [0.1] * half)

@@ -1,5 +1,7 @@
 """L1-sparse: a pull on every weight that fades linearly, and nothing else beside fine-tuning."""
 
+from math import cos, pi
+
 import pytest
 import torch
 
@@ -24,7 +26,8 @@ def test_the_penalty_alone_takes_off_every_weight_what_its_linear_decay_adds_up_
     how = L1Sparse(epochs=3, penalty=0.01, **PLAIN)
     outcome = unlearn(blobs.model, parts, how, task=Indifferent())
     steps = len(outcome.traces["loss"])
-    total = 0.1 * 0.01 * sum(1 - t / steps for t in range(steps))
+    rates = [0.05 * (1 + cos(pi * t / steps)) for t in range(steps)]
+    total = 0.01 * sum(rate * (1 - t / steps) for t, rate in enumerate(rates))
     for before, after in zip(blobs.model.parameters(), outcome.after.parameters(), strict=True):
         far = before.abs() > total
         torch.testing.assert_close(after[far].abs(), before[far].abs() - total)

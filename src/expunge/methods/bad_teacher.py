@@ -4,8 +4,9 @@ Chundawat, Tarun, Mandal and Kankanhalli, "Can Bad Teaching Induce Forgetting? U
 Networks Using an Incompetent Teacher", 2023. The student begins as the original. On forget samples
 it learns the answers of an untrained network of the same form, on retained ones those of the
 original; both by their divergence. What differs: the length is counted in steps, forget and retain
-batches are weighted by a share, and the untrained network is the original with every layer drawn
-anew, so that no recipe is needed.
+batches are weighted by a share, long gradients are shortened, so that a deep network with frozen
+BatchNorm is not wrecked, and the untrained network is the original with every layer drawn anew, so
+that no recipe is needed.
 
 The answers of an untrained network are not those of one that was trained on everything else:
 forgotten samples end up near chance, less known than unseen ones, and that gives them away.
@@ -39,6 +40,7 @@ class BadTeacher(Method):
     lr: float = 0.02  # learning rate of SGD, constant
     share: float = 0.3  # of the forget term in the loss
     momentum: float = 0.9  # of SGD
+    clip: float = 2.0  # a longer gradient is shortened to this norm; 0: none is
     heat: float = 1.0  # logits are divided by it before they are compared
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
@@ -54,7 +56,7 @@ class BadTeacher(Method):
             return apart
 
         balance(
-            Descent.of(model, case, lr=self.lr, momentum=self.momentum),
+            Descent.of(model, case, lr=self.lr, momentum=self.momentum, clip=self.clip),
             case.forget.endless(), away=like(bad), stay=like(good),
             steps=self.steps, share=self.share,
         )  # fmt: skip

@@ -3,9 +3,10 @@
 Jia, Liu, Ram, Yao, Liu, Liu, Sharma and Liu, "Model Sparsity Can Simplify Machine Unlearning",
 2023: fine-tuning forgets more where few weights are left, so the sum of all absolute weights is
 added to the loss, and its factor falls linearly to zero over the run. What differs: the factor
-falls with every step, not every epoch; and unless a penalty is set, it is chosen by how far it
-alone would pull a weight in all, so that one setting serves short and long runs, small and large
-networks. It handles samples and classes, in any task.
+falls with every step, not every epoch; the learning rate follows a cosine to zero as well, as in
+`finetune`; and unless a penalty is set, it is chosen by how far it alone would pull a weight in
+all, so that one setting serves short and long runs, small and large networks. It handles samples
+and classes, in any task.
 
 It costs one forward and backward pass of the retain set an epoch. BatchNorm and dropout run in
 training mode: only retained samples pass through.
@@ -17,7 +18,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from expunge.descending import Descent, epochs, mean_loss
+from expunge.descending import Descent, cosine, epochs, mean_loss
 from expunge.method import Case, Method, learning
 
 
@@ -28,9 +29,9 @@ class L1Sparse(Method):
     half: ClassVar[bool] = True
 
     epochs: int = 10  # passes over the retain set
-    lr: float = 0.05  # learning rate of SGD, constant
+    lr: float = 0.1  # learning rate of SGD, falling to zero
     penalty: float | None = None  # of the sum of |weights|, at the first step; None: by reach
-    reach: float = 1.5  # how far the penalty alone pulls a weight, in mean sizes of a weight
+    reach: float = 2.0  # how far the penalty alone pulls a weight, in mean sizes of a weight
     momentum: float = 0.9  # of SGD
     weight_decay: float = 5e-4  # pull of every weight towards zero
 
@@ -46,13 +47,13 @@ class L1Sparse(Method):
         descent = Descent.of(
             model, case, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
         )
-        epochs(descent, self.epochs, mean_loss(model.train(), case), extra=pull)
+        epochs(descent, self.epochs, mean_loss(model.train(), case), extra=pull, falling=True)
         return model
 
     def _strength(self, weights: list[nn.Parameter], steps: int) -> float:
-        """The first penalty: over all steps a weight is pulled by lr/(1 - momentum) times half."""
+        """The first penalty, while it and the rate fall: a step pulls by lr/(1 - momentum)."""
         if self.penalty is not None:
             return self.penalty
         size = sum(w.detach().abs().sum().item() for w in weights) / sum(w.numel() for w in weights)
-        moved = self.lr * (steps + 1) / 2
+        moved = self.lr * sum(cosine(t / steps) * (1 - t / steps) for t in range(steps))
         return self.reach * size * max(0.0, 1 - self.momentum) / moved if moved else 0.0
