@@ -165,8 +165,9 @@ def _tuning(chosen: Mapping[str, Any]) -> str:
     """How long fine-tuning lasts, and whether its rate falls."""
     if not chosen:
         return ""
-    constant = "" if chosen.get("falling", True) else ", and a rate that stays"
-    return f"Fine-tuning has {chosen['epochs']} epochs{constant}. "
+    how = Finetune(**chosen)
+    constant = "" if how.falling else f", and a rate that stays {how.lr:g}"
+    return f"Fine-tuning has {how.epochs} epochs{constant}. "
 
 
 def _verdicts(done: Mapping[str, Any]) -> Iterator[list[str]]:

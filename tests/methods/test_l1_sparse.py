@@ -21,7 +21,9 @@ class Indifferent(Classification):
 PLAIN = {"momentum": 0.0, "weight_decay": 0.0, "lr": 0.1}
 
 
-def test_the_penalty_alone_takes_off_every_weight_what_its_linear_decay_adds_up_to(blobs):
+def test_the_penalty_alone_takes_off_every_weight_what_it_and_the_rate_add_up_to(
+    blobs,
+):
     parts = blobs.split(Classes((1,)))
     how = L1Sparse(epochs=3, penalty=0.01, **PLAIN)
     outcome = unlearn(blobs.model, parts, how, task=Indifferent())
@@ -37,8 +39,8 @@ def test_the_penalty_alone_takes_off_every_weight_what_its_linear_decay_adds_up_
 def test_the_usual_penalty_reaches_as_far_as_it_says_in_runs_of_any_length(blobs):
     parts = blobs.split(Classes((1,)))
     size = torch.cat([p.detach().flatten() for p in blobs.model.parameters()]).abs().mean()
-    for epochs in (1, 6):
-        how = L1Sparse(epochs=epochs, reach=0.5, **PLAIN)
+    for epochs, momentum in ((1, 0.0), (6, 0.0), (6, 0.9)):
+        how = L1Sparse(epochs=epochs, reach=0.5, **PLAIN | {"momentum": momentum})
         outcome = unlearn(blobs.model, parts, how, task=Indifferent())
         before, after = (m[0].weight.detach().abs().max() for m in (blobs.model, outcome.after))
         assert float(before - after) == pytest.approx(float(0.5 * size), rel=1e-3)

@@ -4,9 +4,9 @@ Chundawat, Tarun, Mandal and Kankanhalli, "Can Bad Teaching Induce Forgetting? U
 Networks Using an Incompetent Teacher", 2023. The student begins as the original. On forget samples
 it learns the answers of an untrained network of the same form, on retained ones those of the
 original; both by their divergence. What differs: the length is counted in steps, forget and retain
-batches are weighted by a share, long gradients are shortened, so that a deep network with frozen
-BatchNorm is not wrecked, and the untrained network is the original with every layer drawn anew, so
-that no recipe is needed.
+batches are weighted by a share, long gradients are shortened, without which a residual network with
+frozen BatchNorm fell to chance, and the untrained network is the original with every layer drawn
+anew, so that no recipe is needed.
 
 The answers of an untrained network are not those of one that was trained on everything else:
 forgotten samples end up near chance, less known than unseen ones, and that gives them away.

@@ -31,7 +31,7 @@ class L1Sparse(Method):
     epochs: int = 10  # passes over the retain set
     lr: float = 0.1  # learning rate of SGD, falling to zero
     penalty: float | None = None  # of the sum of |weights|, at the first step; None: by reach
-    reach: float = 2.0  # how far the penalty alone pulls a weight, in mean sizes of a weight
+    reach: float = 1.5  # how far the penalty alone pulls a weight, in mean sizes of a weight
     momentum: float = 0.9  # of SGD
     weight_decay: float = 5e-4  # pull of every weight towards zero
 
@@ -51,9 +51,12 @@ class L1Sparse(Method):
         return model
 
     def _strength(self, weights: list[nn.Parameter], steps: int) -> float:
-        """The first penalty, while it and the rate fall: a step pulls by lr/(1 - momentum)."""
+        """The first penalty that reaches so far, by all steps, their rates and their momentum."""
         if self.penalty is not None:
             return self.penalty
         size = sum(w.detach().abs().sum().item() for w in weights) / sum(w.numel() for w in weights)
-        moved = self.lr * sum(cosine(t / steps) * (1 - t / steps) for t in range(steps))
-        return self.reach * size * max(0.0, 1 - self.momentum) / moved if moved else 0.0
+        speed = moved = 0.0
+        for step in range(steps):
+            speed = self.momentum * speed + 1 - step / steps
+            moved += self.lr * cosine(step / steps) * speed
+        return self.reach * size / moved if moved else 0.0
