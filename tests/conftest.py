@@ -59,3 +59,10 @@ def by_loop():
         return sums
 
     return looped
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """No test leaves more threads to those after it."""
+    yield
+    assert torch.get_num_threads() == 1

@@ -2,6 +2,7 @@
 
 import pytest
 
+from expunge import pacing
 from expunge.estimating import Work, _Trial, estimate
 from expunge.methods.finetune import Finetune
 from expunge.methods.lcodec import Lcodec
@@ -117,6 +118,6 @@ def test_the_first_of_much_work_is_done_here_and_the_rest_by_workers_where_that_
     count, alone, sent, threads, seconds, work, monkeypatch
 ):
     monkeypatch.setattr(Processes.__init__, "__defaults__", (2,))
-    monkeypatch.setattr("expunge.estimating.torch.get_num_threads", lambda: threads)
-    found = _Trial(work(), "standard")._spread(count, alone, lambda: 110.0, sent)
+    with pacing.threads(threads):
+        found = _Trial(work(), "standard")._spread(count, alone, lambda: 110.0, sent)
     assert found == pytest.approx(seconds)
