@@ -21,9 +21,7 @@ class Indifferent(Classification):
 PLAIN = {"momentum": 0.0, "weight_decay": 0.0, "lr": 0.1}
 
 
-def test_the_penalty_alone_takes_off_every_weight_what_it_and_the_rate_add_up_to(
-    blobs,
-):
+def test_the_penalty_alone_takes_off_every_weight_what_it_and_the_rate_add_up_to(blobs):
     parts = blobs.split(Classes((1,)))
     how = L1Sparse(epochs=3, penalty=0.01, **PLAIN)
     outcome = unlearn(blobs.model, parts, how, task=Indifferent())

@@ -34,7 +34,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from itertools import repeat
-from math import ceil, cos, pi
+from math import ceil
 from typing import ClassVar, Literal
 
 from jaxtyping import Int
@@ -45,6 +45,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from expunge.algebra.geometry import ROWWISE, Metric
 from expunge.batching import Batches
+from expunge.descending import cosine
 from expunge.errors import BadSetting
 from expunge.method import Case, Method, learning
 from expunge.observing import untraced
@@ -220,10 +221,8 @@ class _Walk:
         """Stage two: mend what stays, never so far that the forgotten comes back."""
         how, report = self.how, self.case.report
         good, last, optimizer = deepcopy(self.model.state_dict()), 0, self.optimizer
-        fall = LambdaLR(
-            optimizer,
-            lambda step: how.recovery_lr / self.pace.lr * (1 + cos(pi * step / how.recovery)) / 2,
-        )
+        first = how.recovery_lr / self.pace.lr
+        fall = LambdaLR(optimizer, lambda step: first * cosine(step / how.recovery))
         steps = range(1, how.recovery + 1)
         staying = replace(self.case.retain, size=how.recovery_batch).endless()
         for step, visit, kept in zip(steps, self._visits(), staying, strict=False):
