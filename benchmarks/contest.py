@@ -1,13 +1,15 @@
 """One method among many: held to a share of retraining's time, audited, judged.
 
 A method has as much effort as fits (`holding`). One that takes longer still is kept in the table,
-and marked. Methods that make a model of their own kind are judged beside models of that kind.
+and marked. Methods that make a model of their own kind are judged beside models of that kind; these
+take long to train, and what is trained is kept until the row is written.
 """
 
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from shutil import copytree, rmtree
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol, runtime_checkable
 
@@ -30,7 +32,7 @@ from expunge.observing import snapshot
 from expunge.seeding import seeded
 from expunge.shadowing import shadow_of
 from expunge.splitting import Data
-from expunge.storing import digest_tensors
+from expunge.storing import digest_json, digest_tensors
 from expunge.tasks import Task
 from expunge.tiers import suite
 
@@ -39,7 +41,9 @@ _PERTURBED = "newton_removal"  # no two of its heads are the same
 
 @runtime_checkable
 class Trains(Protocol):
-    """A method that trains a model of its own kind."""
+    """A method that trains a model of its own kind, and keeps its parts in a folder."""
+
+    folder: Path | str
 
     def train(self, data: Data) -> nn.Module:
         """That model, of these samples."""
@@ -73,15 +77,19 @@ class Ring:
     def tried(self, row: Row, seed: int) -> dict[str, Any]:
         """What it did, what it took, and what an audit says."""
         stage, problem = self.stage, self.stage.problem
+        asked = [problem.recipe.describe(), digest_tensors({"gone": stage.split.forget.indices})]
+        begun = self.cache / "begun" / digest_json([row.method, dict(row.settings), seed, asked])
+        method = stage.method(row, {"folder": begun / "original"})
+        original = _made(method, stage.original, problem.train, problem.task)
         with TemporaryDirectory() as scratch:
-            method = stage.method(row, {"folder": Path(scratch) / "shards"})
-            original = _made(method, stage.original, problem.train, problem.task)
+            method = _copied(method, Path(scratch) / "shards")
             run, limit = partial(self._run, original, seed=seed), self.cap * stage.retraining
             _, outcome, taken = Hold(run, row.effort, limit).held(method)
-            references = self._references(method, Path(scratch))
-            shadows, why = self._shadows(outcome)
-            evidence = self._evidence(outcome, references, shadows)
-            apart = self._apart(method, outcome, Path(scratch))
+        references = self._references(method, begun)
+        shadows, why = self._shadows(outcome)
+        evidence = self._evidence(outcome, references, shadows)
+        apart = self._apart(method, outcome, begun)
+        rmtree(begun, ignore_errors=True)
         verdict = judge(evidence)
         settled = method if outcome.method is None else outcome.method
         return {
@@ -115,20 +123,20 @@ class Ring:
         finally:
             folder.restore()
 
-    def _references(self, method: Method, scratch: Path) -> References:
+    def _references(self, method: Method, begun: Path) -> References:
         """Retrained models; of a method that makes its own kind, as many of that kind."""
         if not _own_kind(method):
             return self.stage.references
         return References(
-            tuple(self._alike(method, each, scratch) for each in self.stage.references.members)
+            tuple(self._alike(method, each, begun) for each in self.stage.references.members)
         )
 
-    def _alike(self, method: Method, reference: Reference, scratch: Path) -> Reference:
+    def _alike(self, method: Method, reference: Reference, begun: Path) -> Reference:
         """What the method makes of the retained samples by a reference's seed."""
         stage, task = self.stage, self.stage.problem.task
         if isinstance(method, Trains):
             change: dict[str, Any] = {
-                "folder": scratch / str(reference.seed),
+                "folder": begun / str(reference.seed),
                 "seed": reference.seed,
             }
             method = replace(method, **change)
@@ -138,12 +146,12 @@ class Ring:
         digest = digest_tensors(model.state_dict())
         return Reference(lambda: deepcopy(model), seen, reference.seed, reference.seconds, digest)
 
-    def _apart(self, method: Method, outcome: Outcome, scratch: Path) -> float | None:
+    def _apart(self, method: Method, outcome: Outcome, begun: Path) -> float | None:
         """How far weights are from the same training without the forgotten, where that is exact."""
         if not _own_kind(method) or method.name == _PERTURBED:
             return None
         if isinstance(method, Trains):
-            change: dict[str, Any] = {"folder": scratch / "again"}
+            change: dict[str, Any] = {"folder": begun / "again"}
             method = replace(method, **change)
         stage = self.stage
         again = _made(method, stage.original, stage.split.retain, stage.problem.task)
@@ -173,6 +181,14 @@ class Ring:
             return shadow_of(outcome, recipe, count=count, cache=self.cache), ""
         except ExpungeError as why:  # a method that fails on other halves, say
             return None, why.fact
+
+
+def _copied(method: Method, folder: Path) -> Method:
+    """The same with a copy of the folder that it keeps, if it keeps one."""
+    if not isinstance(method, Trains):
+        return method
+    change: dict[str, Any] = {"folder": copytree(method.folder, folder)}
+    return replace(method, **change)
 
 
 def _own_kind(method: Method) -> bool:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from expunge import Classification
 from expunge.methods.finetune import Finetune
 from expunge.methods.warm_restart import WarmRestart
 from expunge.problems.digits import digits
+from expunge.sharding import Shards
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -133,6 +135,42 @@ def test_methods_within_the_time_come_first_and_the_nearest_before_others():
     assert standings.verdicts([ran(1.0), ran(1.0, "residual"), ran(1.0)]) == (
         "equivalent: 2; residual: 1"
     )
+
+
+def test_what_a_killed_row_had_trained_is_not_trained_again(tmp_path, monkeypatch):
+    import contest  # noqa: PLC0415
+    import meter  # noqa: PLC0415
+    import table  # noqa: PLC0415
+    from staging import staged  # noqa: PLC0415
+
+    cell = table.read(BENCHMARKS / "methods.toml", quick=True, only="10 %").cells[0]
+    cell = replace(cell, settings={"epochs": 1}, look={"references": 1, "runs": 2})
+    row = next(row for row in cell.rows if row.name == "sisa")
+    ring = contest.Ring.on(staged(cell, 0, None, tmp_path), cell, 0.25, tmp_path)
+    trained = []
+    through = Shards._through
+
+    def counted(self, shard, slices, model):
+        trained.append(shard)
+        return through(self, shard, slices, model)
+
+    monkeypatch.setattr(Shards, "_through", counted)
+    monkeypatch.setattr(meter, "_SHORT", 0.0)
+    monkeypatch.setattr(contest, "suite", lambda *_asked: [])  # what an audit finds is not asked
+    with monkeypatch.context() as patch:
+        patch.setattr(contest.Ring, "_evidence", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ring.tried(row, 0)
+    first = len(trained)
+    told = ring.tried(row, 0)
+    assert told["apart"] == 0
+    slices = 4 * 4  # of an ensemble; the original's and the reference's are there, one is compared
+    assert len(trained) - first == first - 2 * slices + slices
+    assert not [*(tmp_path / "begun").iterdir()]
+
+
+def killed(*_args):
+    raise KeyboardInterrupt
 
 
 @pytest.mark.slow
