@@ -121,7 +121,10 @@ class _Question:
         words = (say.silence(m) or self.confounded(m) or say.no_power(m) for m in aside)
         no_part = [f"this had no part in it: {word}" for word in words]
         attacks = [m for m in self.telling if m.name.startswith("membership")]
-        return [*equal, *no_part, *filter(None, (say.unsure(m, self.blind) for m in attacks))]
+        sharper = any(m.name.startswith(SHARPER) for m in self.asked)
+        unasked = [] if sharper else [say.unasked(m, SHARPER) for m in attacks]
+        unsure = filter(None, (say.unsure(m, self.blind) for m in attacks))
+        return [*equal, *unasked, *no_part, *unsure]
 
 
 def deciding(evidence: Evidence) -> tuple[str, ...]:

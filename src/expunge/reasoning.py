@@ -78,6 +78,14 @@ def confounded(m: Measurement, blind: Measurement) -> str:
     )
 
 
+def unasked(m: Measurement, sharper: str) -> str:
+    """That nobody made what the attack on single samples needs."""
+    return (
+        f"{m.name} stands alone: {sharper} needs shadow models, and there were none. Models that "
+        f"pass the first have failed the second; give the audit a recipe, and it asks both"
+    )
+
+
 def unsure(m: Measurement, blind: Measurement) -> str:
     """That nobody knows whether forgotten and unseen samples differ without any model."""
     if blind.interval is not None:

@@ -50,6 +50,12 @@ def test_an_attack_by_shadows_has_power_where_the_threshold_has_none(measured, j
     assert f"this had no part in it: {AUC}" in said(found)
 
 
+def test_who_passes_without_shadow_models_is_told_what_was_not_asked(measured, judged, said):
+    assert f"{AUC} stands alone" in said(judged(measured(AUC)))
+    assert "stands alone" not in said(judged(measured(AUC), measured(SHARPER)))
+    assert "stands alone" not in said(judged(measured(AUC, "far")))  # there is nothing to excuse
+
+
 @pytest.mark.parametrize("after", ["same", "far", "wide"])
 def test_groups_that_differ_without_any_model_are_confounded(after, measured, judged, said):
     found = judged(measured(AUC, after), blind(0.52, 0.7))
