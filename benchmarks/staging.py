@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from meter import clocked
+from noting import Kept
 from table import Cell, Row
 from torch import nn
 from training import history, references, trained
@@ -66,10 +67,10 @@ def staged(cell: Cell, seed: int, data: Path | None, cache: Path) -> Stage:
     see = partial(snapshot, split=looked, task=problem.task, features=True)
     members = () if cell.attributes else references(cell, seed, data, cache).members
     seen = tuple(replace(m, snapshot=see(channels_last(m.load()))) for m in members)
+    beside = References(seen)
+    beside = replace(beside, notebook=Kept.of(beside, cache))
     price = _price(problem, parts)
-    return Stage(
-        problem, original, parts, looked, References(seen), price, history(cell, seed, cache)
-    )
+    return Stage(problem, original, parts, looked, beside, price, history(cell, seed, cache))
 
 
 def _price(problem: Problem, parts: Split) -> float:

@@ -16,7 +16,7 @@ def test_each_side_follows_its_teacher(blobs):
     after = unlearn(blobs.model, parts, how, task=Classification(), seed=9).after
     with seeded(9):  # the teacher is the first that is drawn
         bad = deepcopy(blobs.model)
-        reset([bad])
+        reset(bad.modules())
     x = blobs.train.tensors[0]
     with torch.no_grad():
         good, drawn, said = (m(x).softmax(1) for m in (blobs.model, bad, after))
@@ -30,7 +30,7 @@ def test_an_untrained_teacher_has_nothing_of_the_original_left(blobs, make_blobs
     model = make_blobs(normalised=True).model
     with seeded(4):
         fresh = deepcopy(model)
-        assert reset([fresh]) == []
+        assert reset(fresh.modules()) == []
     assert fresh[1].running_mean.abs().max() == 0
     for name, value in fresh.named_parameters():
         assert name.startswith("1.") or not torch.isin(value, model.get_parameter(name)).any()
@@ -47,6 +47,6 @@ def test_weights_that_no_layer_draws_are_shuffled_and_named():
 
     with seeded(0):
         model = Own()
-        assert reset([model]) == ["Own.scale"]
+        assert reset(model.modules()) == ["Own.scale"]
     assert not torch.equal(model.scale, torch.arange(9.0))
     assert torch.equal(model.scale.sort().values, torch.arange(9.0))

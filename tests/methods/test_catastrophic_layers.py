@@ -26,6 +26,32 @@ class Crooked(nn.Module):
         return self.head(self.norm(self.middle(x)).relu())
 
 
+class Attending(nn.Module):
+    """An encoder with places of its own; attention whose last layer is never called."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = Encoder()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.plain, self.drop = nn.BatchNorm1d(8, affine=False), nn.Dropout(0.2)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = self.encoder(x)
+        x = self.attention(x, x, x)[0].mean(1)
+        return self.head(self.drop(self.plain(x)))
+
+
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.place = nn.Parameter(torch.randn(4, 8))
+        self.inner, self.outer = nn.Linear(2, 8), nn.Linear(8, 8)
+
+    def forward(self, x):
+        return self.outer(self.inner(x.view(-1, 4, 2)).relu() + self.place)
+
+
 def run(count, model=None, **settings):
     problem = toy(Samples((1, 2, 3, 5, 8)))
     with seeded(0):
@@ -45,6 +71,21 @@ def test_frozen_layers_and_their_statistics_keep_all_their_bits(start):
     assert moved(*run(2, start=start)) == {"head", "middle", "norm"}
     assert moved(*run(None, start=start)) == {"head", "middle", "norm"}
     assert moved(*run(3, start=start)) == {"head", "middle", "norm", "first", "early"}
+
+
+@pytest.mark.parametrize("start", ["trained", "fresh"])
+def test_what_is_never_called_belongs_to_what_holds_it_and_containers_do_not_come_last(start):
+    with seeded(0):
+        model = Attending()
+    before, after = run(2, model, start=start)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {name for name in before if name.split(".")[0] not in ("encoder", "drop")}
+    assert {"attention.out_proj.weight", "plain.running_mean"} <= changed
+    before, after = run(3, model, start=start)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert {name for name in changed if name.startswith("encoder")} == {
+        "encoder.outer.weight", "encoder.outer.bias"
+    }  # fmt: skip
 
 
 def test_fresh_layers_owe_nothing_to_what_they_were():

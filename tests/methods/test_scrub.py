@@ -1,5 +1,7 @@
 """SCRUB: rewinding takes the epoch that brute force would take, and only where it may."""
 
+from math import ceil
+
 import pytest
 import torch
 
@@ -10,12 +12,12 @@ from expunge.unlearning import unlearn
 GONE = tuple(range(0, 800, 9))
 
 
-def pushed(threes, epochs, *, target=None, validation=True, **settings):
+def pushed(threes, epochs, *, target=None, validation=True, pushing=1, **settings):
     problem = threes.problem
     aside = problem.validation if validation else None
     asked = Request(target or Samples(GONE))
     parts = split(problem.train, asked, test=problem.test, validation=aside)
-    how = Scrub(epochs=epochs, pushing=3, lr=0.1, **settings)
+    how = Scrub(epochs=epochs, pushing=pushing, lr=0.1, **settings)
     return unlearn(threes.original, parts, how, task=problem.task, seed=2)
 
 
@@ -39,6 +41,15 @@ def test_the_epoch_that_errs_on_the_forgotten_as_on_unseen_samples_like_them_is_
         assert torch.equal(a, b)
     assert [e for _, e in outcome.traces["forget error"]] == pytest.approx(found)
     assert f"rewound to epoch {best + 1} of 4" in outcome.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "pushing", "first"), [(1, 3, 1), (2, 3, 1), (4, 3, 3), (4, 0, 0)]
+)
+def test_the_last_of_several_epochs_only_pulls(threes, epochs, pushing, first):
+    outcome = pushed(threes, epochs, pushing=pushing, pushes=0.5)
+    each = ceil(len(outcome.split.retain) / 128)
+    assert len(outcome.traces["loss"]) == epochs * each + first * ceil(0.5 * each)
 
 
 def test_without_validation_data_it_says_so_and_the_last_epoch_stands(threes):

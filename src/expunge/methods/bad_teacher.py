@@ -45,7 +45,7 @@ class BadTeacher(Method):
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
         good, bad = (deepcopy(model).requires_grad_(requires_grad=False) for _ in range(2))
-        reset([bad])
+        reset(bad.modules())
         bad.eval()
 
         def like(teacher: nn.Module) -> Callable[[Batch], Tensor]:

@@ -1,11 +1,11 @@
 """The last layers only: fine-tune them on what remains (CF-k), or train them afresh (EU-k).
 
-Goel, Prabhu, Sanyal, Lim, Torr and Kumaraguru, "Towards Adversarial Evaluation of Inexact Machine
-Unlearning", 2022. All that lies before the last k layers is frozen, its BatchNorm statistics too,
-and stays bit for bit. What differs: unless k is set, half of the layers learn; layers count in the
-order of the forward pass, one for every matrix or kernel, and what normalises after it goes with
-it; the learning rate follows a cosine to zero, which fresh layers need. It handles samples and
-classes, in any task.
+Goel, Prabhu, Sanyal, Lim, Torr and Kumaraguru, "Towards Adversarial Evaluations for Inexact
+Machine Unlearning", 2022. All that a pass calls before the last k layers is frozen, its BatchNorm
+statistics too, and stays bit for bit; what comes after is in training mode. What differs: unless k
+is set, half of the layers learn; a layer is a module that the pass calls, with matrices or kernels
+of its own or of parts that are never called, and layers count in that order; the learning rate
+follows a cosine to zero, which fresh layers need. It handles samples and classes, in any task.
 
 What the frozen layers know of the forget set remains, whatever the answers say: probes find it.
 
@@ -23,7 +23,6 @@ from expunge.descending import Descent, epochs, mean_loss
 from expunge.errors import BadSetting, ModelDoesNotFit
 from expunge.method import Case, Method
 from expunge.observing import evaluating
-from expunge.representing import watched
 from expunge.resetting import reset
 
 
@@ -42,7 +41,7 @@ class CatastrophicLayers(Method):
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
         last = self._last(model, case)
-        inside = {id(p) for module in last for p in module.parameters(recurse=False)}
+        inside = {id(p) for p in _all(last)}
         for parameter in model.parameters():
             parameter.requires_grad_(parameter.requires_grad and id(parameter) in inside)
         descent = Descent.of(
@@ -57,9 +56,9 @@ class CatastrophicLayers(Method):
         return model
 
     def _last(self, model: nn.Module, case: Case) -> Sequence[nn.Module]:
-        """The modules that learn, and what normalises among them."""
+        """The modules from the first layer that learns to the end."""
         order = _in_order(model, case)
-        deep = [at for at, m in enumerate(order) if any(p.ndim > 1 for p in _own(m))]
+        deep = [at for at, parts in enumerate(order) if any(p.ndim > 1 for p in _all(parts))]
         count = (len(deep) + 1) // 2 if self.layers is None else self.layers
         if not 1 <= count <= len(deep):
             raise BadSetting(
@@ -68,8 +67,8 @@ class CatastrophicLayers(Method):
             )
         if self.layers is None:
             case.report.settled({"layers": count})
-        last = order[deep[-count] :]
-        if self.start == "fresh" and any(not p.requires_grad for m in last for p in _own(m)):
+        last = [module for parts in order[deep[-count] :] for module in parts]
+        if self.start == "fresh" and not all(p.requires_grad for p in _all(last)):
             raise ModelDoesNotFit(
                 f"some of the last {count} layers are frozen, and cannot be trained afresh",
                 hint="set requires_grad on them, or fewer layers.",
@@ -77,13 +76,30 @@ class CatastrophicLayers(Method):
         return last
 
 
-def _in_order(model: nn.Module, case: Case) -> list[nn.Module]:
-    """Every module with weights of its own, in the order in which a pass first calls it."""
-    named = {name: m for name, m in model.named_modules() if name and _own(m)}
-    with torch.no_grad(), evaluating(model), watched(model, [*named]) as seen:
-        case.task.answer(model, case.retain.take(case.retain.part.indices[:1]))
-        return [named[name] for name in seen] or [model]
+def _in_order(model: nn.Module, case: Case) -> list[list[nn.Module]]:
+    """Every module in the order in which a pass first calls it, with what it never calls inside."""
+    called: dict[nn.Module, None] = {}
+    handles = [
+        module.register_forward_pre_hook(lambda module, _args: called.setdefault(module))
+        for module in model.modules()
+    ]
+    try:
+        with torch.no_grad(), evaluating(model):
+            case.task.answer(model, case.retain.take(case.retain.part.indices[:1]))
+    finally:
+        for handle in handles:
+            handle.remove()
+
+    def parts(module: nn.Module) -> list[nn.Module]:
+        silent = [child for child in module.children() if child not in called]
+        return [module, *(part for child in silent for part in parts(child))]
+
+    return [parts(module) for module in called]
 
 
 def _own(module: nn.Module) -> list[nn.Parameter]:
     return [*module.parameters(recurse=False)]
+
+
+def _all(modules: Sequence[nn.Module]) -> list[nn.Parameter]:
+    return [parameter for module in modules for parameter in _own(module)]

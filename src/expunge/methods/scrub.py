@@ -3,9 +3,9 @@
 Kurmanji, Triantafillou, Hayes and Triantafillou, "Towards Unbounded Machine Unlearning", 2023. An
 epoch begins with steps that push answers about the forget set away from the original's, measured by
 their divergence, and goes on with steps on the retain set that pull towards the original's answers
-and the labels; the last epochs only pull. Rewinding takes the epoch after which the error on the
-forget set is nearest to what the final model errs on unseen samples like the forgotten: a higher
-error would give them away too.
+and the labels; the last epochs only pull, one at least where there are several. Rewinding takes the
+epoch after which the error on the forget set is nearest to what the final model errs on unseen
+samples like the forgotten: a higher error would give them away too.
 
 What differs: the model begins a nudge away from the original, for where both agree the divergence
 is flat, and pushes nowhere; pushes are a share of an epoch's steps, whatever the size of the forget
@@ -13,14 +13,16 @@ set; a sample is pushed no further once its divergence is the loss of a guess; u
 validation data, weighted to the classes of the forgotten. Where classes leave as a whole, or
 without validation data, nothing is rewound.
 
-It costs two forward passes and one backward pass of the retain set an epoch, pushes as many of
-forget batches, and a look at forget and validation sets after each epoch. It holds a copy of the
-model for every epoch. BatchNorm and dropout run in training mode for retained samples alone.
+It costs two forward passes and one backward pass of the retain set an epoch, as much for every
+forget batch that is pushed, and a look at forget and validation sets after each epoch. It holds a
+copy of the model for every epoch. BatchNorm and dropout run in training mode for retained samples
+alone.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from itertools import islice
 from math import ceil
 from typing import ClassVar
 
@@ -28,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.algebra.distilling import divergence
-from expunge.descending import Descent, chance, epochs, mean_loss
+from expunge.descending import Descent, chance, mean_loss
 from expunge.errors import BadSetting
 from expunge.method import Case, Method, learning
 from expunge.observing import BATCH, observe
@@ -70,19 +72,23 @@ class Scrub(Method):
             _nudge(model)
         up, down = self._descent(model, case), self._descent(model, case)
         leaving, rewinding = case.forget.endless(), _Rewinding.of(self, case)
-        for epoch in range(self.epochs):
+        counts = self._counts(pushes, len(case.retain))
+        down.expect(sum(counts) + self.epochs * len(case.retain))
+        for count in counts:
             model.eval()  # BatchNorm stands still while forgotten samples pass through
-            _pushed(up, self._count(epoch, pushes, case), leaving, push)
+            _taken(up, islice(leaving, count), push)
             model.train()
-            epochs(down, 1, pull)
+            _taken(down, case.retain.epochs(1), pull)
             if rewinding is not None:
                 rewinding.remember(model)
         if rewinding is not None and self.epochs:
             rewinding.rewind(model)
         return model
 
-    def _count(self, epoch: int, pushes: float, case: Case) -> int:
-        return max(1, ceil(pushes * len(case.retain))) if epoch < self.pushing else 0
+    def _counts(self, pushes: float, steps: int) -> list[int]:
+        """How many pushes every epoch begins with."""
+        pushing = min(self.pushing, max(1, self.epochs - 1))
+        return [ceil(pushes * steps) if epoch < pushing else 0 for epoch in range(self.epochs)]
 
     def _descent(self, model: nn.Module, case: Case) -> Descent:
         return Descent.of(model, case, lr=self.lr, momentum=self.momentum)
@@ -114,12 +120,10 @@ def _push(model: nn.Module, original: nn.Module, case: Case) -> Callable[[Batch]
     return push
 
 
-def _pushed(
-    up: Descent, count: int, leaving: Iterator[Batch], push: Callable[[Batch], Tensor]
-) -> None:
-    """Take the pushes of one epoch."""
-    for _, batch in zip(range(count), leaving, strict=False):
-        up.step(push(batch))
+def _taken(descent: Descent, batches: Iterable[Batch], loss: Callable[[Batch], Tensor]) -> None:
+    """Take a step on each of these batches."""
+    for batch in batches:
+        descent.step(loss(batch))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
