@@ -144,8 +144,8 @@ def _of_data(evidence: Evidence) -> Iterator[tuple[str, ...]]:
     for target, name in zip(targets, (*ids, *("" for _ in targets)), strict=False):
         if target["kind"] == "samples":
             whose = f", request {name}" if len(targets) > 1 else ""
-            sharper = f"{SHARPER}{whose}"
-            yield (PRIMARY["samples"] + whose, *([sharper] if _has(evidence, sharper) else []))
+            sharper = [n for n in (f"{SHARPER}{whose}", SHARPER) if _has(evidence, n)]
+            yield (PRIMARY["samples"] + whose, *sharper[:1])
     classes = sorted({k for target in targets for k in target.get("labels", ())})
     for label in classes:
         for names in ((PRIMARY["classes"],), BEHIND):  # the probe tells all that left at once

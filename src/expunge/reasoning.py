@@ -17,9 +17,7 @@ STRICT_LEVEL = 0.01  # a genuine retrain may be unlucky once in a hundred audits
 _TOO_GOOD = 0.05  # accuracy above every retrained model's
 
 LIMITS = {
-    "membership AUC, threshold": (
-        "; this rests on one threshold for all samples, and attacks on single samples see more"
-    ),
+    "membership AUC, ulira": "; with more shadow models more may be seen",
     "test accuracy": "",
     "relearning": "; with more images or steps more may come back",
     "silenced": "; what ranks nobody may be taught to again",
@@ -81,8 +79,9 @@ def confounded(m: Measurement, blind: Measurement) -> str:
 def unasked(m: Measurement, sharper: str) -> str:
     """That nobody made what the attack on single samples needs."""
     return (
-        f"{m.name} stands alone: {sharper} needs shadow models, and there were none. Models that "
-        f"pass the first have failed the second; give the audit a recipe, and it asks both"
+        f"{m.name} stands alone, and rests on one threshold for all samples: there were no shadow "
+        f"models for {sharper}, which attacks each by itself, and has caught a model that passed "
+        f"the threshold"
     )
 
 

@@ -52,8 +52,19 @@ def test_an_attack_by_shadows_has_power_where_the_threshold_has_none(measured, j
 
 def test_who_passes_without_shadow_models_is_told_what_was_not_asked(measured, judged, said):
     assert f"{AUC} stands alone" in said(judged(measured(AUC)))
-    assert "stands alone" not in said(judged(measured(AUC), measured(SHARPER)))
+    both = said(judged(measured(AUC), measured(SHARPER)))
+    assert "stands alone" not in both
+    assert "one threshold" not in both
     assert "stands alone" not in said(judged(measured(AUC, "far")))  # there is nothing to excuse
+
+
+def test_why_there_are_no_shadow_models_is_told_to_every_request(measured, judged, said):
+    each = (measured(f"{AUC}, request r{k}") for k in (1, 2))
+    lack = Measurement.missing(SHARPER, "too few samples")
+    found = judged(*each, lack, kinds=("samples", "samples"))
+    assert found.word == "equivalent"
+    assert f"this had no part in it: {SHARPER}: not measured: too few samples" in said(found)
+    assert "stands alone" not in said(found)
 
 
 @pytest.mark.parametrize("after", ["same", "far", "wide"])
