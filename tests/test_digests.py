@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from expunge.storing import as_json, digest_json, digest_tensors, digest_text
+from expunge.accounting import as_json
+from expunge.storing import digest_json, digest_tensors, digest_text
 
 
 @given(st.lists(st.text()), st.lists(st.text()))

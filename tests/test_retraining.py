@@ -10,11 +10,11 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from expunge import Attribute, Classification, Fit, MultiLabel, Recipe, Request, Samples, split
+from expunge.accounting import as_json
 from expunge.errors import BadSetting, BatchUnreadable, TargetMismatch
 from expunge.methods.retrain import Retrain
 from expunge.retraining import retrain
 from expunge.splitting import Part
-from expunge.storing import as_json
 from expunge.unlearning import unlearn
 
 TASK = Classification()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.utils.data import Dataset
 
+from expunge.accounting import as_json
 from expunge.batching import Batches
 from expunge.errors import CannotRead, Diverged, ModelDoesNotFit
 from expunge.history.carrying import restore, state_of, tensors_of
@@ -23,14 +24,7 @@ from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
 from expunge.recording import Recording, Tape
 from expunge.splitting import Part
-from expunge.storing import (
-    as_json,
-    digest_json,
-    digest_tensors,
-    forget_file,
-    load_tensors,
-    save_tensors,
-)
+from expunge.storing import digest_json, digest_tensors, forget_file, load_tensors, save_tensors
 from expunge.tasks import Batch, Classification, Task
 
 Penalty = Callable[[nn.Module, Batch], Tensor]

@@ -12,11 +12,11 @@ from typing import Any, ClassVar, Literal, Union, get_args, get_origin
 
 from torch import Tensor, nn
 
+from expunge.accounting import as_json
 from expunge.batching import Batches
 from expunge.errors import BadSetting, Diverged, ModelDoesNotFit, UnknownName
 from expunge.progress import Progress, quiet
 from expunge.request import Classes, Samples, Target
-from expunge.storing import as_json
 from expunge.tasks import Kind, Task
 
 Trace = list[tuple[int, float]]

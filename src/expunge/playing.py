@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
+from expunge.accounting import as_json
 from expunge.attack import familiarity, likeliest
 from expunge.batching import Batches
 from expunge.casting import Cast, labelled
@@ -28,7 +29,7 @@ from expunge.seeding import seeded, stream
 from expunge.shelving import Answers, Kept, Shelf, loaded, looked_at, start_of
 from expunge.splitting import Part
 from expunge.spreading import Executor, spread
-from expunge.storing import as_json, digest_tensors
+from expunge.storing import digest_tensors
 from expunge.tasks import Task
 from expunge.unlearning import unlearn
 

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from expunge.accounting import accounted, digest_source
 from expunge.errors import BrokenPromise
-from expunge.storing import as_json, digest_json, digest_source
+from expunge.storing import digest_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,10 @@ class Recipe:
 def _account(function: Callable[..., Any]) -> str:
     """A digest that changes when the function, its settings, or the file around it does.
 
-    The file: a function may call another one beside it, or read a number that stands there.
+    The file: a function may call another one beside it, or read a number that stands there. What
+    it leans on elsewhere is told by its ground.
     """
-    told = as_json(function)
+    told = accounted(function)
     if hasattr(function, "describe"):
         return digest_json(told)
     return digest_json([told, digest_source(function), _files_of(function)])

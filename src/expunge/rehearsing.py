@@ -26,6 +26,7 @@ from typing import Any
 
 from torch import nn
 
+from expunge.accounting import as_json
 from expunge.algebra.likelihoods import student_ratio
 from expunge.attack import familiarity
 from expunge.batching import Batches, data_digest
@@ -42,7 +43,7 @@ from expunge.seeding import seeded
 from expunge.shadowing import shadow
 from expunge.shelving import Answers, Shelf, begun, loaded, looked_at, start_of, trained
 from expunge.splitting import Data, Part, split
-from expunge.storing import as_json, write_json
+from expunge.storing import write_json
 from expunge.tasks import Task
 from expunge.unlearning import unlearn
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from expunge.accounting import accounted
 from expunge.batching import data_digest
 from expunge.errors import BadSetting, CannotRead
 from expunge.fitting import Fit, spent, untaped
@@ -23,7 +24,6 @@ from expunge.recipe import Recipe
 from expunge.seeding import seeded, stream
 from expunge.splitting import Data, Part, Split
 from expunge.storing import (
-    as_json,
     digest_json,
     digest_tensors,
     digest_text,
@@ -204,7 +204,7 @@ def making(split: Split, recipe: Recipe, task: Task) -> dict[str, Any]:
         "test": test,
         "recipe": recipe.describe(),
         "start": start_of(recipe),
-        "task": as_json(task),
+        "task": accounted(task),
     }
 
 

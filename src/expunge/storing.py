@@ -1,14 +1,11 @@
 """Files: atomic writes, versioned safetensors and JSON, digests. Never a pickle of ours."""
 
-import inspect
 import json
 import os
 import pickle
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import fields, is_dataclass
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -203,57 +200,3 @@ def forget_file(path: str | Path) -> bool:
         Path(path).unlink()
         return True
     return False
-
-
-def as_json(value: Any) -> Any:
-    """A setting as JSON: callables by their address, objects by what they say of themselves."""
-    match value:
-        case None | bool() | int() | float() | str():
-            return value
-        case Mapping():
-            return {str(key): as_json(item) for key, item in value.items()}
-        case list() | tuple() | set() | frozenset():
-            return [as_json(item) for item in value]
-        case Path():
-            return str(value)
-        case _:
-            return _described(value)
-
-
-def _described(value: Any) -> Any:
-    if hasattr(value, "describe"):
-        return as_json(value.describe())
-    if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: as_json(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, Tensor):
-        return digest_tensors({"": value})
-    if isinstance(value, torch.nn.Module):
-        return digest_tensors(value.state_dict())
-    return account(value) if callable(value) else _stable(value)
-
-
-def _stable(value: Any) -> str:
-    """What an object says of itself, but never its place in memory: another in every run."""
-    said = repr(value)
-    return type(value).__qualname__ if " at 0x" in said else said
-
-
-def account(function: Callable[..., Any]) -> Any:
-    """A function as JSON: its address; and, where that could be many, its source and closure."""
-    if isinstance(function, partial):
-        return [account(function.func), as_json(function.args), as_json(function.keywords)]
-    if not hasattr(function, "__qualname__"):  # an object with __call__: its class and its state
-        state = {key: _stable(value) for key, value in getattr(function, "__dict__", {}).items()}
-        return [account(type(function)), state]
-    address = f"{function.__module__}:{function.__qualname__}"
-    return f"{address}#{digest_source(function)[:12]}" if "<" in address else address
-
-
-def digest_source(function: Callable[..., Any]) -> str:
-    """Digest of a function's source, its defaults, and what it closed over."""
-    try:
-        source = inspect.getsource(function)
-    except (OSError, TypeError):  # typed into a shell, or written in another language
-        source = getattr(function, "__qualname__", type(function).__qualname__)
-    taken = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
-    return digest_json([source, as_json(getattr(function, "__defaults__", None)), as_json(taken)])

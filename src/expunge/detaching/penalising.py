@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from expunge.accounting import as_json
 from expunge.batching import Batches
 from expunge.detaching.holding import Aim, Depth
 from expunge.detaching.remembering import Remembering
@@ -23,7 +24,6 @@ from expunge.detaching.weighing import ramp
 from expunge.method import Case
 from expunge.request import Attribute
 from expunge.splitting import Data, Part
-from expunge.storing import as_json
 from expunge.tasks import Batch, Task
 
 

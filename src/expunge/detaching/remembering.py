@@ -6,8 +6,8 @@ from typing import Any
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from expunge.accounting import as_json
 from expunge.stepping import Saying
-from expunge.storing import as_json
 from expunge.tasks import Answer, Batch, Kind, Task
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from expunge.storing import as_json
+from expunge.accounting import as_json
 
 _MARK = "optimizer."
 

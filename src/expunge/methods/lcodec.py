@@ -33,6 +33,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from expunge.accounting import as_json
 from expunge.algebra.parameters import Block
 from expunge.batching import data_digest
 from expunge.errors import BadSetting
@@ -46,7 +47,7 @@ from expunge.resuming import Trail
 from expunge.secants import Past, published
 from expunge.selecting import Selecting, Selector
 from expunge.stepping import Curvature, Ground, Site, off_optimum
-from expunge.storing import as_json, digest_json, digest_tensors
+from expunge.storing import digest_json, digest_tensors
 from expunge.streaming import Leaving, Stream
 from expunge.units import Units
 

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
+from expunge.accounting import as_json
 from expunge.batching import Batches
 from expunge.errors import BadSetting, Diverged, ModelDoesNotFit
 from expunge.observing import device_of
 from expunge.splitting import Part
-from expunge.storing import as_json
 from expunge.tasks import Classification, Task
 
 Weights = Float[Tensor, "c d"]

@@ -8,7 +8,7 @@ from typing import Any
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from expunge.storing import as_json
+from expunge.accounting import as_json
 from expunge.tasks.layers import AUTO, answered
 from expunge.tasks.reading import call, first, joined, named_attribute, replaced, second
 from expunge.tasks.task import Answer, Batch, Kind
