@@ -182,10 +182,13 @@ def _word(evidence: Evidence) -> tuple[Word, tuple[str, ...]]:
         return "inconclusive", ("the evidence names nothing that was to be forgotten",)
     rehearsal = evidence.measurement(REHEARSAL)
     odd = tuple(dict.fromkeys((*_odd(questions, evidence), *_too_good(evidence))))
-    caught = (*_caught(questions, rehearsal), *(each.found for each in left if each.found))
+    alike = say.alike(evidence.provenance.digests)
+    found = () if alike else _caught(questions, rehearsal)
+    caught = (*found, *(each.found for each in left if each.found))
     if caught:
         return "residual", (*caught, *odd)
     for doubts in (
+        [[alike]],
         [*(q.silence for q in questions), [each.silence for each in left]],
         [odd],
         [*(q.doubts(say.false_alarm) for q in questions), [each.false_alarm for each in left]],

@@ -5,12 +5,14 @@ sentence, or nothing where the sentence does not apply. Which of them matter, an
 is for `expunge.judging` alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from scipy import stats
 
 from expunge.evidence import FEWEST
 from expunge.metric import Comparison, Measurement
+
+_REFERENCE = "reference "  # what digests of retrained models are called, with their seed
 
 STRICT_LEVEL = 0.01  # a genuine retrain may be unlucky once in a hundred audits
 
@@ -43,6 +45,21 @@ def silence(m: Measurement) -> str:
     if m.comparison is None or m.selftest is None:
         return f"{m.name} is {m.value:.3f}, but {_samples(m.n)} too few to tell chance from memory"
     return ""
+
+
+def alike(digests: Mapping[str, str]) -> str:
+    """References that are one model: they show nothing of how retraining varies."""
+    seeds = dict[str, list[str]]()
+    for name, digest in digests.items():
+        if name.startswith(_REFERENCE):
+            seeds.setdefault(digest, []).append(name.removeprefix(_REFERENCE))
+    same = next((each for each in seeds.values() if len(each) > 1), None)
+    if same is None:
+        return ""
+    return (
+        f"references {', '.join(same)} are one model, so they do not show how much retraining "
+        f"varies: does the recipe set its own seed? Let it draw from torch's generator"
+    )
 
 
 def needed(asked: Sequence[Measurement]) -> str:

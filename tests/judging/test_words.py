@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from expunge.judging import PRIMARY, UTILITY
+from expunge.auditing import Evidence
+from expunge.judging import PRIMARY, UTILITY, judge
 from expunge.metric import Measurement
 
 AUC = "membership AUC, threshold (loss)"
@@ -145,6 +146,20 @@ def test_other_measurements_describe_and_do_not_decide(measured, judged):
 @pytest.mark.parametrize("tier", ["smoke", "standard", "strict"])
 def test_the_verdict_says_how_much_was_spent(tier, measured, judged):
     assert judged(measured(AUC), tier=tier).tier == tier
+
+
+@pytest.mark.parametrize("after", ["same", "far"])
+def test_references_that_are_one_model_decide_nothing(after, measured, made_by, said):
+    kept = measured("retain accuracy", goal="higher")
+
+    def found(models):
+        digests = {f"reference {seed}": model for seed, model in enumerate(models)}
+        made = replace(made_by(("samples",)), digests=digests)
+        return judge(Evidence(("r1",), (measured(AUC, after), kept), made))
+
+    assert found("abc").word == {"same": "equivalent", "far": "residual"}[after]
+    assert found("aba").word == "inconclusive"
+    assert "references 0, 2 are one model" in said(found("aba"))
 
 
 EVERY_BRANCH = (
