@@ -39,7 +39,7 @@ class Experiment:
     name: str
     module: str
     settings: Mapping[str, Any]
-    named: bool = False  # whether it is run only where it is named, because it takes hours
+    named: bool = False  # whether it is run only where it is named, because it takes long
     data: bool = False  # whether it needs more than what comes with scikit-learn
 
     def parts(self) -> list[str]:
@@ -222,7 +222,7 @@ def _page(
 def _section(experiment: Experiment, found: Found) -> Section:
     parts = experiment.parts()
     if parts and not found:
-        why = " It takes hours, and runs only where `--only` names it." if experiment.named else ""
+        why = " It takes long, and runs only where `--only` names it." if experiment.named else ""
         return Section((f"Not run.{why}\n",), (Asked("all of it", "not run", met=False),))
     told = {part: body["found"] for part, body in found.items()}
     section: Section = import_module(experiment.module).section(told, experiment.settings)

@@ -44,7 +44,7 @@ class Hold:
     limit: float  # seconds
 
     def held(self, method: Method) -> Tried:
-        """Run it with as much effort as fits, or as little as is less work."""
+        """Run it with as much effort as fits: less until it does, or until less is no less work."""
         little = self._little(method)
         tried = self._first(little)
         if tried.method is little:  # what took too long is not tried with more

@@ -72,7 +72,7 @@ def section(found: Mapping[str, Any], settings: Mapping[str, Any]) -> Section:
 def _timed(pace: Mapping[str, Any]) -> str:
     return (
         f"Minutes pass on the clock, with {pace['threads']} threads and a load of the machine of "
-        f"{pace['load']:.1f}; they are those of one epoch, as often.\n"
+        f"{pace['load']:.1f}; one epoch was timed, and multiplied.\n"
     )
 
 

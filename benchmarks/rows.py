@@ -65,7 +65,11 @@ def _open(table: Table, results: Path) -> int:
 
 
 def kept(results: Path, cell: Cell, seed: int, row: Row) -> Path:
-    """Where a row's result is: named by all that it depends on but the code."""
+    """Where a row's result is: named by its cell and request, its method, settings and seed.
+
+    Not by the code, nor by the cell's look and record, the row's effort, or the table's cap: after
+    a change of these the old row must be deleted.
+    """
     known = [
         cell.name,
         dict(cell.settings),

@@ -1,9 +1,10 @@
 """Run one table: `python benchmarks/run.py benchmarks/duck.toml --data DIR`.
 
 Originals and references are trained once and kept, rows are run in random order and kept, so a
-run that was killed goes on where it stopped; rows that results/TABLE.json holds are not run again
-(delete it after a change that they should show), unless results go to another folder. `--quick`
-takes every cell's small stand-in.
+run that was killed goes on where it stopped. Rows that the cache keeps are not run again, nor those
+that results/TABLE.json holds, unless results go to another folder. After a change that they should
+show, delete them in both, or take another folder and a fresh EXPUNGE_CACHE. `--quick` takes every
+cell's small stand-in.
 A file of experiments (evidence.toml) is run in the same way, piece by piece.
 """
 
@@ -45,7 +46,7 @@ def _table(told: argparse.Namespace) -> None:
         raise SystemExit("a part of a table is not the table: name another folder with --out")
     cache = cache_folder()
     kept = cache / "rows"
-    if told.out == RESULTS:  # else it is run again
+    if told.out == RESULTS:  # elsewhere only what this machine keeps is not run again
         rows.recall(RESULTS / f"{found.name}.json", kept)
     match told.stage:
         case "train":
