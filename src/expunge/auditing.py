@@ -4,7 +4,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 
 from expunge.batching import data_digest
 from expunge.ensembles import Reference, References, Shadows
-from expunge.errors import MissingInput, ModelDoesNotFit, RequestDoesNotFit
+from expunge.errors import BadSetting, MissingInput, ModelDoesNotFit, RequestDoesNotFit, UnknownName
 from expunge.evidence import Evidence, Provenance, Tier, check_names
 from expunge.gathering import Company, Means, gather
 from expunge.metric import Measurement, Metric, Trial
@@ -27,7 +27,7 @@ from expunge.request import Attribute, Classes, Samples, Target
 from expunge.scoring import keep_scores
 from expunge.seeding import seeded
 from expunge.storing import digest_tensors, digest_text
-from expunge.tiers import by_shadows, earned, suite
+from expunge.tiers import REFERENCES, by_shadows, earned, suite
 
 __all__ = ["Evidence", "Provenance", "Tier", "audit"]
 
@@ -68,6 +68,8 @@ def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
         progress: Hears how far the audit is.
     """
     started = time.perf_counter()
+    if tier not in REFERENCES:
+        raise UnknownName("tier", tier, [*REFERENCES])
     company = Company(references, shadows, repeats, rehearsal)
     if recipe is not None:
         means = Means(recipe, tier, cache=cache)
@@ -76,6 +78,7 @@ def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
         build = None if recipe is None else recipe.build
         metrics = suite(outcome.split.targets, build, tier)
     chosen = (*metrics, *by_shadows(company.shadows))
+    _check_metrics(chosen)
     features = any(metric.features for metric in chosen)
     measurements: list[Measurement] = []
     with seeded(seed):
@@ -92,6 +95,15 @@ def audit(  # noqa: PLR0913 - one name for each thing that evidence may rest on
     check_names(measurements)
     requests = tuple(request.id for request in outcome.split.requests)
     return Evidence(requests, tuple(measurements), provenance)
+
+
+def _check_metrics(metrics: Sequence[Metric]) -> None:
+    for metric in metrics:
+        if not isinstance(metric, Metric):
+            raise BadSetting(
+                f"{metric!r} is no metric",
+                hint="give instances, as in metrics=[Accuracy()]; None takes all that fit.",
+            )
 
 
 def _trial(outcome: Outcome, company: Company, *, features: bool, progress: Progress) -> Trial:
@@ -156,11 +168,7 @@ def _measured(metric: Metric, trial: Trial) -> Iterator[Measurement]:
 def _margins(metrics: Sequence[Metric]) -> dict[str, dict[str, float]]:
     """What every metric declares that would not matter."""
     declared = {
-        metric.label: {
-            item.name: float(getattr(metric, item.name))
-            for item in fields(metric)
-            if item.name.endswith(("margin", "floor"))
-        }
+        metric.label: {name: float(getattr(metric, name)) for name in metric.declared}
         for metric in metrics
     }
     return {name: found for name, found in declared.items() if found}

@@ -23,6 +23,7 @@ from expunge.precision import bf16_pays, half, laid_out
 from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
 from expunge.recording import Recording, Tape
+from expunge.refusing import refuse_below, refuse_misfits
 from expunge.splitting import Part
 from expunge.storing import digest_json, digest_tensors, forget_file, load_tensors, save_tensors
 from expunge.tasks import Batch, Classification, Task
@@ -52,6 +53,12 @@ class Fit:
     checkpoint: Path | None = None  # None: an interrupted run starts again
     record: Recording | Path | None = None  # None: no history is left behind
     progress: Progress = quiet
+
+    def __post_init__(self) -> None:
+        """Refuse settings that no run could have."""
+        refuse_misfits(self)
+        refuse_below(self, 0, "epochs", "lr", "momentum", "weight_decay")
+        refuse_below(self, 1, "batch")
 
     def __call__(self, model: nn.Module, dataset: Dataset[Any]) -> nn.Module:
         """Train ``model`` in place and return it in eval mode."""

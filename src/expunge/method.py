@@ -1,29 +1,23 @@
 """What an unlearning method is, and all that it may look at."""
 
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from math import isfinite
-from numbers import Integral, Real
 from pathlib import Path
-from types import UnionType
-from typing import Any, ClassVar, Literal, Union, get_args, get_origin
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from expunge.accounting import as_json
 from expunge.batching import Batches
-from expunge.errors import BadSetting, Diverged, ModelDoesNotFit, UnknownName
+from expunge.errors import Diverged, ModelDoesNotFit
 from expunge.progress import Progress, quiet
+from expunge.refusing import refuse_misfits
 from expunge.request import Classes, Samples, Target
 from expunge.tasks import Kind, Task
 
 Trace = list[tuple[int, float]]
-
-_NUMBERS: dict[Any, type] = {int: Integral, float: Real}
-"""What passes for a number: those of NumPy too, and never a yes or no."""
-_MODULES = re.compile(r"[a-z]+\.(?=[A-Za-z])")  # in what a type calls itself
 
 
 @dataclass(slots=True)
@@ -95,16 +89,7 @@ class Method(ABC):
 
     def __post_init__(self) -> None:
         """Refuse a word that a setting does not know, and a value of another kind."""
-        for item in fields(self):
-            value, words = getattr(self, item.name), _words(item.type)
-            if isinstance(value, str) and words and value not in words:
-                raise UnknownName(f"{item.name} of {type(self).__name__}", value, words)
-            if not _fits(value, item.type):
-                kind = item.type if get_args(item.type) else getattr(item.type, "__name__", "")
-                raise BadSetting(
-                    f"{item.name} of {type(self).__name__} cannot be {value!r}",
-                    hint=f"it is of the type {_MODULES.sub('', str(kind))}.",
-                )
+        refuse_misfits(self)
 
     @abstractmethod
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
@@ -129,33 +114,3 @@ class Method(ABC):
     def describe(self) -> dict[str, Any]:
         """The settings as JSON."""
         return {item.name: as_json(getattr(self, item.name)) for item in fields(self)}
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of a type, as far as a plain look tells."""
-    home, inside = get_origin(kind), get_args(kind)
-    if home is Literal:
-        return value in inside
-    if home in (Union, UnionType):
-        return any(_fits(value, part) for part in inside)
-    if kind in _NUMBERS:
-        return isinstance(value, _NUMBERS[kind]) and not isinstance(value, bool)
-    if home is Callable:
-        return callable(value)
-    if home is tuple:
-        return isinstance(value, (tuple, list)) and _all_fit(value, inside)
-    return not isinstance(kind, type) or home is not None or isinstance(value, kind)
-
-
-def _all_fit(values: Sequence[Any], kinds: Sequence[Any]) -> bool:
-    each = [kinds[0]] * len(values) if Ellipsis in kinds else kinds
-    return len(each) == len(values) and all(map(_fits, values, each))
-
-
-def _words(kind: Any) -> list[str]:
-    """The words that a setting of this type knows; none where it takes any text."""
-    if get_origin(kind) is Literal:
-        return [word for word in get_args(kind) if isinstance(word, str)]
-    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else ()
-    free = any(part is str for part in parts)
-    return [] if free else [word for part in parts for word in _words(part)]

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Literal, TypeVar
 
 import torch
@@ -15,6 +15,7 @@ from expunge.ensembles import References
 from expunge.errors import MissingInput
 from expunge.observing import Observation, Snapshot
 from expunge.outcome import Outcome
+from expunge.refusing import refuse_below, refuse_misfits
 from expunge.request import Samples
 from expunge.tasks import Kind
 from expunge.tasks.task import Answer
@@ -233,6 +234,16 @@ class Metric(ABC):
 
     tasks: ClassVar[tuple[Kind, ...]] = ("classification", "multilabel", "regression")
     features: ClassVar[bool] = False  # True: snapshots must hold the representation too
+
+    def __post_init__(self) -> None:
+        """Refuse settings of another kind, and a margin that holds everything or nothing."""
+        refuse_misfits(self)
+        refuse_below(self, 0, *self.declared)
+
+    @property
+    def declared(self) -> list[str]:
+        """The settings that say what would not matter."""
+        return [f.name for f in fields(self) if f.name.endswith(("margin", "floor"))]
 
     @property
     def label(self) -> str:

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -218,7 +219,14 @@ def looked_at(validation: Data | None) -> dict[str, str]:
 
 def numbered(seeds: int | Sequence[int]) -> Sequence[int]:
     """So many seeds, from 0 on, or those that are named, each of them once."""
-    numbers = range(seeds) if isinstance(seeds, int) else seeds
+    numbers = [seeds] if isinstance(seeds, (int, str)) else seeds
+    for each in numbers:
+        if isinstance(each, bool) or not isinstance(each, Integral) or each < 0:
+            raise BadSetting(
+                f"seeds cannot be {each!r}", hint="give a count, or whole numbers from 0 on."
+            )
+    if isinstance(seeds, int):
+        return range(seeds)
     if len(set(numbers)) < len(numbers):
         raise BadSetting(
             f"a seed is named twice: {list(numbers)}",
