@@ -77,8 +77,7 @@ class Ring:
     def tried(self, row: Row, seed: int) -> dict[str, Any]:
         """What it did, what it took, and what an audit says."""
         stage, problem = self.stage, self.stage.problem
-        asked = [problem.recipe.describe(), digest_tensors({"gone": stage.split.forget.indices})]
-        begun = self.cache / "begun" / digest_json([row.method, dict(row.settings), seed, asked])
+        begun = self._begun(row, seed)
         method = stage.method(row, {"folder": begun / "original"})
         original = _made(method, stage.original, problem.train, problem.task)
         with TemporaryDirectory() as scratch:
@@ -89,7 +88,6 @@ class Ring:
         shadows, why = self._shadows(outcome)
         evidence = self._evidence(outcome, references, shadows)
         apart = self._apart(method, outcome, begun)
-        rmtree(begun, ignore_errors=True)
         verdict = judge(evidence)
         settled = method if outcome.method is None else outcome.method
         return {
@@ -110,6 +108,15 @@ class Ring:
             "traces": {},
             "measurements": {m.name: m for m in evidence.measurements},
         }
+
+    def clear(self, row: Row, seed: int) -> None:
+        """Throw away what a row that is written had trained."""
+        rmtree(self._begun(row, seed), ignore_errors=True)
+
+    def _begun(self, row: Row, seed: int) -> Path:
+        recipe, gone = self.stage.problem.recipe, self.stage.split.forget.indices
+        asked = [recipe.describe(), digest_tensors({"gone": gone})]
+        return self.cache / "begun" / digest_json([row.method, dict(row.settings), seed, asked])
 
     def _run(self, original: nn.Module, method: Method, seed: int) -> tuple[Outcome, Taken]:
         folder, stage = Folder.of(Path(getattr(method, "folder", "/nowhere"))), self.stage

@@ -49,6 +49,8 @@ def work(table: Table, data: Path | None, cache: Path, results: Path, *, workers
                     place = replace(place, stage=place.stage.priced())
                 body = _tried(place, cell, seed, row) | {"key": path.stem}
                 write_json(path, "row", body)
+                if isinstance(place, Ring):
+                    place.clear(row, seed)
                 left.tell(f"{cell.name}, seed {seed}: {row.name}")
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from expunge import Attribute, Classes, Request, Samples
+from expunge.errors import RequestDoesNotFit
 from expunge.request import describe, kind_of
 
 TARGETS = {
@@ -49,3 +50,14 @@ def test_a_request_cannot_be_changed():
 def test_a_second_target_is_no_subject():
     with pytest.raises(TypeError, match="positional"):
         Request(Attribute("sex"), Attribute("race"))
+
+
+@pytest.mark.parametrize("target", [(1, 2), None, 3, "glasses", Samples])
+def test_positions_alone_are_no_target(target):
+    with pytest.raises(RequestDoesNotFit, match="cannot target"):
+        Request(target)
+
+
+def test_what_can_be_read_once_is_written_down():
+    assert Samples(iter((3, 4))).indices == (3, 4)
+    assert Classes(k for k in (1, 2)).labels == (1, 2)

@@ -265,3 +265,8 @@ def test_two_requests_of_one_id_are_refused():
     asked = [Request(Samples((k,)), id="same") for k in (1, 2)]
     with pytest.raises(RequestDoesNotFit, match="two requests have the id 'same'"):
         split(data, *asked, test=data)
+
+
+def test_a_target_that_nobody_asked_for_is_no_request():
+    with pytest.raises(RequestDoesNotFit, match="is no request"):
+        split(TRAIN, Classes((1,)), test=TEST)

@@ -1,10 +1,12 @@
 """What must be forgotten, and for whom."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
+
+from expunge.errors import RequestDoesNotFit
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,12 +15,22 @@ class Samples:
 
     indices: Sequence[int]
 
+    def __post_init__(self) -> None:
+        """Write down what can be read only once."""
+        if isinstance(self.indices, Iterator):
+            object.__setattr__(self, "indices", tuple(self.indices))
+
 
 @dataclass(frozen=True, slots=True)
 class Classes:
     """Every training sample that carries one of these labels."""
 
     labels: Sequence[int]
+
+    def __post_init__(self) -> None:
+        """Write down what can be read only once."""
+        if isinstance(self.labels, Iterator):
+            object.__setattr__(self, "labels", tuple(self.labels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +54,14 @@ class Request:
     received: datetime = field(default_factory=lambda: datetime.now(UTC))
     due: datetime | None = None  # None: nobody set a date
     reason: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what names nothing: positions alone do not say of what they are."""
+        if not isinstance(self.target, (Samples, Classes, Attribute)):
+            raise RequestDoesNotFit(
+                f"a request cannot target {self.target!r}",
+                hint="name Samples([...]), Classes([...]) or Attribute(...).",
+            )
 
 
 def describe(target: Target) -> dict[str, Any]:

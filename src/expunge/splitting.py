@@ -235,6 +235,11 @@ def _check_data(train: Data, test: Data) -> None:
 
 
 def _check_ids(requests: Sequence[Request]) -> None:
+    for each in requests:
+        if not isinstance(each, Request):
+            raise RequestDoesNotFit(
+                f"{each!r} is no request", hint="wrap what is to go: Request(Classes([3]))."
+            )
     twice = [name for name, count in Counter(r.id for r in requests).items() if count > 1]
     if twice:
         raise RequestDoesNotFit(

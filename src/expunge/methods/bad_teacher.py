@@ -8,8 +8,9 @@ batches are weighted by a share, long gradients are shortened, without which a r
 frozen BatchNorm fell to chance, and the untrained network is the original with every layer drawn
 anew, so that no recipe is needed.
 
-The answers of an untrained network are not those of one that was trained on everything else:
-forgotten samples end up near chance, less known than unseen ones, and that gives them away.
+The answers of an untrained network are not those of one that was trained on everything else: few
+samples and many steps leave them near chance, less known than unseen ones, which gives them away;
+many samples and few steps leave them better known than those.
 
 It costs two forward passes and one backward pass of a forget and of a retain batch a step. It
 handles samples and classes, and holds three models. BatchNorm is frozen.

@@ -6,7 +6,8 @@ classes that remain, and keeps it. What differs: the length is counted in steps,
 samples are weighted by a share, so that a small forget set does not wreck the model, and long
 gradients are shortened, so that a deep network with frozen BatchNorm is not wrecked either. It
 costs one forward and backward pass of a forget and of a retain batch a step. BatchNorm is frozen.
-Expect samples to end up *less* likely than unseen ones: that, too, gives them away.
+A few samples end up *less* likely than unseen ones, which gives them away too; of thousands, a
+hundred steps leave most better known.
 """
 
 from dataclasses import dataclass

@@ -1,11 +1,12 @@
 """SalUn: change only the weights that matter to what must go.
 
 Fan, Liu, Zhang, Wong, Wei and Liu, "SalUn: Empowering Machine Unlearning via Gradient-based Weight
-Saliency", 2024. The gradient of the loss on the whole forget set tells which weights matter: a
-share of them, those with the largest, may move; then forget samples are taught random wrong labels,
-or their loss is climbed, while retained samples hold the rest in place. What differs: the share is
-exact over the whole network; length and weighting are counted as in ``random_labels``; the climb
-is bounded as in ``neggrad``, and long gradients are shortened as there.
+Saliency in Both Image Classification and Generation", 2024. The gradient of the loss on the whole
+forget set tells which weights matter: a share of them, those with the largest, may move; then
+forget samples are taught random wrong labels, or their loss is climbed, while retained samples hold
+the rest in place. What differs: the share is exact over the whole network; length and weighting are
+counted as in ``random_labels``; the climb is bounded as in ``neggrad``, and long gradients are
+shortened as there.
 
 It costs one forward and backward pass of the forget set for the mask, then one of a forget and of a
 retain batch a step. It handles samples and classes. BatchNorm is frozen, and every weight outside

@@ -12,9 +12,9 @@ All samples hold the forget set, so no weight can matter more to it than n/m tim
 to the n samples together, if m of them leave; where ten classes are alike, the published alpha of
 10 would dampen nothing. Without a setting, alpha is that 10, or half of n/m where this is less.
 
-It costs a forward and backward pass of every sample, or of ``subsample`` of either set, each by
-itself, which is dearer than in a batch; no step of training. What is stored of
-samples in BatchNorm stays.
+It costs a forward and backward pass of every sample, or of ``subsample`` of either set: in batches
+where all layers are plain, and else each by itself, which is dearer; no step of training. What is
+stored of samples in BatchNorm stays.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ class Ssd(Method):
 
     importance: Literal["fisher", "output"] = "fisher"  # output: no label is read
     alpha: float | None = None  # so many times more a weight must matter; None: 10, or half of n/m
-    strength: float = 1.0  # lambda: what a dampened weight keeps, for each time it matters less
+    strength: float = 1.0  # lambda: a weight keeps this, over how many times more it matters
     subsample: int = 4096  # samples of either set that stand for it; 0: all
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
