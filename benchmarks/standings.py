@@ -6,6 +6,8 @@ from typing import Any
 
 from table import Row
 
+from expunge.catalogue import find
+
 Run = dict[str, Any]
 Standing = tuple[Row, list[Run]]
 
@@ -81,9 +83,11 @@ def exact(standings: Sequence[Standing]) -> Iterator[str]:
     for row, runs in standings:
         apart = [run["apart"] for run in runs if run["apart"] is not None]
         if apart:
+            head = hasattr(find("methods", row.method), "prepare")
             yield (
-                f"- {row.name}: the largest difference of any weight to the same training without "
-                f"the forgotten is {max(apart):.2g}.\n"
+                f"- {row.name}: the largest difference of any weight{' of its head' * head} to the "
+                f"same training without the forgotten is {max(apart):.2g}"
+                f"{'; the layers before it knew them' * head}.\n"
             )
 
 
