@@ -47,7 +47,7 @@ def test_one_step_of_expansion_is_that_of_a_wider_head_whose_last_row_is_dropped
         x, model = torch.randn(9, 5), nn.Linear(5, 3)
     data = TensorDataset(x, torch.arange(9) % 3)
     parts = split(data, Request(Classes((2,))), test=data)
-    how = BoundaryExpand(steps=1, share=1.0, lr=0.7, momentum=0.0)
+    how = BoundaryExpand(steps=1, share=1.0, lr=0.7, momentum=0.0, clip=0.0)
     after = unlearn(model, parts, how, task=TASK, seed=6).after
     with seeded(6):
         extra = nn.Linear(5, 1)

@@ -5,7 +5,8 @@ the Decision Boundary", 2023. The head gets a neuron for a shadow class; forgott
 trained into it, and the neuron is pruned. What is left of their answers is spread over the classes
 that remain, by nobody's choice. What differs: the neuron stands beside the head instead of in it,
 so that the model never changes its shape; retained samples hold the rest in place by a share, and
-``share=1.0`` is the published way, which needs none; the length is counted in steps.
+``share=1.0`` is the published way, which needs none; the length is counted in steps; and long
+gradients are shortened, without which a residual network with frozen BatchNorm diverged.
 
 It costs a forward and backward pass of a forget and of a retain batch a step. For classes only, of
 models whose logits are those of a last Linear. BatchNorm is frozen.
@@ -39,9 +40,10 @@ class BoundaryExpand(Method):
     lr: float = 0.02  # learning rate of SGD, constant
     share: float = 0.2  # of the forget term in the loss; at 1 no retained sample is needed
     momentum: float = 0.9  # of SGD
+    clip: float = 1.0  # a longer gradient is shortened to this norm; 0: none is
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
-        descent = Descent.of(model, case, lr=self.lr, momentum=self.momentum)
+        descent = Descent.of(model, case, lr=self.lr, momentum=self.momentum, clip=self.clip)
         shadow = _shadow(model, case)
         descent.optimizer.add_param_group({"params": [*shadow.parameters()]})
 

@@ -5,7 +5,8 @@ the Decision Boundary", 2023. One adversarial step up the loss shows in the orig
 class lies nearest to a forgotten sample; fine-tuning on these labels moves the boundary over the
 class, and its room goes to its neighbours. What differs: retained samples hold the rest in place by
 a share, and ``share=1.0`` is the published way, which needs none; the length is counted in steps,
-the adversarial step in deviations of the inputs; a class that leaves too is never the nearest.
+the adversarial step in deviations of the inputs; a class that leaves too is never the nearest; and
+long gradients are shortened, as in ``random_labels``.
 
 It costs two passes of the forget set for the labels, then a forward and backward pass of a forget
 and of a retain batch a step. For classes only, of inputs that are one tensor of floating-point
@@ -40,9 +41,10 @@ class BoundaryShrink(Method):
     lr: float = 0.02  # learning rate of SGD, constant
     share: float = 0.1  # of the forget term in the loss; at 1 no retained sample is needed
     momentum: float = 0.9  # of SGD
+    clip: float = 1.0  # a longer gradient is shortened to this norm; 0: none is
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
-        descent = Descent.of(model, case, lr=self.lr, momentum=self.momentum)
+        descent = Descent.of(model, case, lr=self.lr, momentum=self.momentum, clip=self.clip)
         labels = _nearest(model, case, self.stride)
         teach(model, case, descent, labels, steps=self.steps, share=self.share)
         return model
