@@ -13,7 +13,7 @@ ExpungeError
 ├── Diverged            a loss or a weight stopped being finite
 ├── CannotWrite         a file could not be written; nothing half-written remains
 ├── CannotRead          a file is missing, of another kind, or not safe to open
-├── LedgerTampered      the ledger was edited, cut short, or belongs to another project
+├── LedgerTampered      the ledger, or what it seals, was edited, cut short, or is another's
 └── WorkerLost          a worker process ended before it had answered
 """
 
@@ -85,7 +85,7 @@ class CannotRead(ExpungeError):
 
 
 class LedgerTampered(ExpungeError):
-    """The ledger was edited, cut short, or belongs to another project."""
+    """The ledger, or what it seals, was edited, cut short, or is another project's."""
 
 
 class WorkerLost(ExpungeError):

@@ -1,6 +1,6 @@
 """What was measured, and under which circumstances: a value to keep, to send and to read back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from math import isfinite
@@ -101,12 +101,21 @@ def _holds(interval: tuple[float, float], value: float) -> bool:
     return interval[0] <= value <= interval[1]
 
 
+def _is_target(target: Mapping[str, Any]) -> bool:
+    match target:
+        case {"kind": "samples", "count": int()} | {"kind": "attribute", "name": str()}:
+            return True
+        case {"kind": "classes", "labels": [_, *_] as labels}:
+            return all(isinstance(label, int) for label in labels)
+        case _:
+            return False
+
+
 def _check_sense(evidence: Evidence) -> None:
     """Refuse what no audit writes: a file may have been edited by hand."""
     check_names(evidence.measurements)
-    kinds = {"samples", "classes", "attribute"}
-    if any(target.get("kind") not in kinds for target in evidence.provenance.targets):
-        raise CannotRead("this is not evidence: a target is of no known kind")
+    if not all(_is_target(target) for target in evidence.provenance.targets):
+        raise CannotRead("this is not evidence: a target does not say what was to be forgotten")
     for m in evidence.measurements:
         compared = [c for c in (m.comparison, m.control, m.selftest) if c is not None]
         spans = [c.difference for c in compared] + ([m.original] if m.original else [])

@@ -31,7 +31,7 @@ from expunge.algebra.likelihoods import student_ratio
 from expunge.attack import familiarity
 from expunge.batching import Batches, data_digest
 from expunge.ensembles import Shadows
-from expunge.errors import TargetMismatch
+from expunge.errors import BadSetting, TargetMismatch
 from expunge.method import Method
 from expunge.observing import BATCH, device_of, observe
 from expunge.planting import Canaries, joined, set_aside, taken
@@ -53,6 +53,9 @@ log = logging.getLogger("expunge")
 
 CANARIES = 300
 """How many records a rehearsal sets aside where nobody says."""
+
+FEWEST = 20
+"""Ten in each of two arms: with fewer in an arm, not even perfect guesses accuse."""
 
 
 def rehearse(  # noqa: PLR0913 - a pipeline has this many parts
@@ -100,6 +103,11 @@ def rehearse(  # noqa: PLR0913 - a pipeline has this many parts
     pledge = Pledge.of(
         planted, made | looked_at(validation), ("ulira", *attacks) if shadows else attacks
     )
+    if not pledge.tossed.any():
+        raise BadSetting(
+            f"of {len(planted)} canaries none is trained on: all their coins fell the other way",
+            hint=f"rehearse with {FEWEST} at least; {CANARIES} are usual.",
+        )
     stage = _Stage(recipe, base, planted, method, task, validation, pledge, seed)
     return stage.played(data, cache, progress)
 

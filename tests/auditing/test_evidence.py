@@ -55,6 +55,24 @@ def test_what_is_not_evidence_is_refused(text):
         Evidence.from_json(text)
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        {"kind": "classes"},
+        {"kind": "classes", "labels": []},
+        {"kind": "classes", "labels": "abc"},
+        {"kind": "samples"},
+        {"kind": "attribute"},
+        {"kind": "names"},
+    ],
+)
+def test_evidence_that_does_not_say_what_was_asked_is_refused(evidence, target):
+    body = json.loads(evidence.to_json())
+    body["provenance"]["targets"] = [target]
+    with pytest.raises(CannotRead, match="what was to be forgotten"):
+        Evidence.from_json(json.dumps(body))
+
+
 def test_evidence_of_a_newer_expunge_is_refused(evidence):
     body = json.loads(evidence.to_json()) | {"version": 2}
     with pytest.raises(CannotRead, match="version"):

@@ -5,7 +5,9 @@ import json
 import pytest
 import torch
 
+from expunge.errors import CannotWrite
 from expunge.ledger import Ledger
+from expunge.reporting import Page
 from expunge.storing import load_tensors, read_json, save_tensors
 
 pytestmark = pytest.mark.usefixtures("project")
@@ -94,11 +96,13 @@ def test_a_report_is_written_again_with_its_seal(expunge, ran):
     assert (ran / "report.html").read_text() == before
 
 
-def test_a_report_of_edited_evidence_bears_no_seal(expunge, ran):
-    path = ran / "evidence.json"
-    path.write_text(path.read_text().replace('"seed": 0', '"seed": 1', 1))
-    ended = expunge("report", path, "--out", "again.html")
-    assert "Seal     none" in ended.out
+def test_a_report_of_edited_evidence_is_not_written_over_the_sealed_one(expunge, ran):
+    sealed = (ran / "report.html").read_bytes()
+    edited(ran)
+    ended = expunge("report", ran)
+    assert ended.code == 2
+    assert "LedgerTampered" in ended.err
+    assert (ran / "report.html").read_bytes() == sealed
 
 
 def test_a_report_of_what_is_no_evidence_is_refused(expunge, ran):
@@ -181,9 +185,16 @@ def test_nothing_is_entered_under_a_subjects_name(expunge, project):
         assert "Ada" not in str([entry.body for entry in ledger])
 
 
-def test_a_run_that_was_never_entered_can_be_entered_later(expunge, ran, project):
-    (project / "ledger.db").unlink()
-    (project / "ledger.db.key").unlink()
+@pytest.fixture
+def waiting(ran, project):
+    """The folder of a run that was killed before it was entered."""
+    for name in ("ledger.db", "ledger.db.key", "runs/r1/report.html"):
+        (project / name).unlink()
+    return ran
+
+
+@pytest.mark.usefixtures("waiting")
+def test_a_run_that_was_never_entered_can_be_entered_later(expunge, ran):
     entered = expunge("ledger", "settle", ran, "--json")
     assert entered.code == 0
     seal = entered.body["seal"]
@@ -192,6 +203,7 @@ def test_a_run_that_was_never_entered_can_be_entered_later(expunge, ran, project
     again = expunge("ledger", "settle", ran)
     assert again.code == 2
     assert "has an entry about" in again.err
+    assert "expunge report" in again.err
 
 
 def edited(run):
@@ -208,14 +220,77 @@ def test_edited_evidence_of_a_settled_request_is_not_entered_a_second_time(expun
     assert "has an entry about request r1" in ended.err
 
 
-@pytest.mark.parametrize("positions", [None, "3", [1.5]])
-def test_an_edited_request_is_told_and_nothing_is_purged(expunge, ran, positions):
-    body = json.loads((ran / "request.json").read_text()) | {"positions": positions}
+def written(name, old, new):
+    """Change a word of one of a run's files."""
+
+    def change(run):
+        text = (run / name).read_text()
+        assert old in text
+        (run / name).write_text(text.replace(old, new))
+
+    return change
+
+
+def another_model(run):
+    weights, notes = load_tensors(run / "model.safetensors")
+    weights["2.bias"] += 1
+    save_tensors(run / "model.safetensors", weights, notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (edited, "verdict.json"),
+        (written("verdict.json", '"degraded": ', '"degraded": 0, "was": '), "verdict.json"),
+        (written("request.json", '"seed": 0', '"seed": 1'), "request.json"),
+        (written("request.json", '"kind": "classes"', '"kind": "samples"'), "request.json"),
+        (another_model, "model.safetensors"),
+    ],
+    ids=["evidence", "verdict", "seed", "target", "model"],
+)
+def test_what_was_changed_since_the_run_is_not_entered(expunge, waiting, change, name):
+    change(waiting)
+    ended = expunge("ledger", "settle", waiting)
+    assert ended.code == 2
+    assert f"{name} and evidence.json contradict each other" in ended.err
+    assert [entry["kind"] for entry in expunge("ledger", "show", "--json").body] == ["opened"]
+
+
+def test_a_run_for_a_subject_is_not_entered_without(expunge, waiting):
+    written("request.json", '"subject named": false', '"subject named": true')(waiting)
+    ended = expunge("ledger", "settle", waiting)
+    assert ended.code == 2
+    assert "--subject NAME" in ended.err
+    assert expunge("ledger", "settle", waiting, "--subject", "Ada").code == 0
+    assert expunge("ledger", "show", "--json").body[-1]["body"]["subject"] != ""
+
+
+def test_a_report_that_fails_after_the_entry_is_finished_by_writing_it_again(
+    expunge, waiting, monkeypatch
+):
+    def full(_page, path):
+        raise CannotWrite(f"{path} could not be written: no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Page, "save", full)
+        ended = expunge("ledger", "settle", waiting)
+    assert f"`expunge report {waiting}` does the rest" in ended.err
+    assert expunge("report", waiting, "--json").body["seal"] != ""
+
+
+@pytest.mark.parametrize("change", [{"positions": None}, {"positions": [1.5]}, {"target": "2"}])
+def test_an_edited_request_is_told_and_nothing_is_purged(expunge, ran, change):
+    body = json.loads((ran / "request.json").read_text()) | change
     (ran / "request.json").write_text(json.dumps(body))
     ended = expunge("purge", "r1")
     assert ended.code == 2
     assert "does not say any more what was asked" in ended.err
     assert (ran / "scores.safetensors").exists()
+
+
+def test_a_request_whose_date_is_none_is_told_and_not_entered(expunge, waiting):
+    written("request.json", '"due": null', '"due": "soon"')(waiting)
+    assert "does not say any more what was asked" in expunge("ledger", "settle", waiting).err
 
 
 @pytest.mark.usefixtures("ran")

@@ -1,5 +1,8 @@
 """expunge.toml is read strictly, and what it names is made or explained."""
 
+import linecache
+import sys
+
 import pytest
 import torch
 from safetensors.torch import save_model
@@ -169,3 +172,17 @@ def test_weights_of_another_model_are_refused_by_name(project):
     model = nn.Sequential(nn.Linear(7, 12), nn.ReLU(), nn.Linear(12, 3))
     with pytest.raises(ModelDoesNotFit, match=r"0\.weight has shape \(11, 7\) in the file"):
         with_weights(model, project / "model.safetensors")
+
+
+def test_a_recipe_hangs_on_how_a_model_is_built_and_on_no_other_key(project, change):
+    def told():
+        with opened(project / "expunge.toml") as found:
+            return found.recipe().describe()["build"]
+
+    first = told()
+    change("expunge.toml", "seeds = 2", "seeds = 3")
+    assert told() == first
+    del sys.modules["toy_model"]
+    linecache.clearcache()
+    change("toy_model.py", "nn.ReLU()", "nn.Tanhshrink()")  # no weight starts elsewhere
+    assert told() != first

@@ -6,7 +6,7 @@ from expunge.rehearsal import Rehearsal
 
 pytestmark = pytest.mark.usefixtures("project", "hasty")
 
-RUN = ("run", "--method", "finetune", "--classes", "2", "--set", "epochs=1", "--rehearse", "12")
+RUN = ("run", "--method", "finetune", "--classes", "2", "--set", "epochs=1", "--rehearse", "20")
 
 
 def test_a_rehearsal_is_kept_and_is_part_of_the_evidence(expunge, project):
@@ -23,7 +23,15 @@ def test_a_rehearsal_is_announced(expunge):
     body = expunge(*RUN, "--dry-run", "--json").body
     (found,) = [item for item in body["items"] if item["what"] == "rehearsal"]
     assert found["to_train"] == 1
-    assert "12 canaries" in found["why"]
+    assert "20 canaries" in found["why"]
+
+
+def test_too_few_canaries_are_refused_before_any_work(expunge, project):
+    ended = expunge(*RUN[:-1], "1")
+    assert ended.code == 2
+    assert "too few canaries" in ended.err
+    assert "set 20 aside at least" in ended.err
+    assert not (project / "cache").exists()
 
 
 def test_without_a_fit_nothing_can_be_rehearsed(expunge, change):

@@ -175,6 +175,24 @@ def test_a_request_is_carried_out_once(expunge, ran):
     assert {path: path.read_bytes() for path in ran.iterdir()} == before
 
 
+@pytest.mark.usefixtures("hasty")
+def test_a_request_whose_run_was_killed_is_finished_and_not_carried_out_again(expunge, monkeypatch):
+    def full(*_):
+        raise CannotWrite("the ledger could not be used: database or disk is full")
+
+    again = (*RUN, "--tier", "smoke", "--id", "r1", "--subject", "Ada")
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "settle", full)
+        ended = expunge(*again)
+    settle = "`expunge ledger settle runs/r1 --subject NAME`"
+    assert f"{settle} does the rest" in ended.err
+    assert f"never entered in the ledger: {settle}" in expunge(*again).err
+    assert f"never entered in the ledger: {settle}" in expunge("doctor").out
+    assert expunge("ledger", "settle", "runs/r1", "--subject", "Ada").code == 0
+    assert "`expunge report runs/r1` writes its report again" in expunge(*again).err
+    assert "never entered" not in expunge("doctor").out
+
+
 @pytest.mark.usefixtures("ran")
 def test_a_ledger_of_another_project_is_refused_before_any_work(expunge, change):
     change("expunge.toml", 'name = "toy"', 'name = "other"')
@@ -211,6 +229,7 @@ def test_a_report_that_cannot_be_written_loses_nothing_else(expunge, project, mo
     assert ended.code == 2
     assert "report.html could not be written" in ended.err
     assert "are kept in runs/r1" in ended.err
+    assert "`expunge report runs/r1` does the rest" in ended.err
     assert {path.name for path in (project / "runs/r1").iterdir()} == FILES - {"report.html"}
     monkeypatch.undo()
     again = expunge("report", project / "runs/r1", "--config", project / "expunge.toml", "--json")

@@ -36,6 +36,23 @@ def test_an_edited_entry_is_named(filled, position, column, verify, tamper):
         verify(filled)
 
 
+@pytest.mark.parametrize("column", ["kind", "body", "digest"])
+def test_bytes_that_are_no_text_are_an_edit_too(filled, column, verify, tamper):
+    tamper(filled, f"UPDATE entry SET {column} = CAST(x'7bff7d' AS TEXT) WHERE position = 3")
+    with pytest.raises(LedgerTampered, match="entry 3 was changed"):
+        verify(filled)
+
+
+def test_any_flipped_byte_of_the_rules_is_told_in_words(filled, verify):
+    whole, head = filled.read_bytes(), verify(filled)
+    for at in range(whole.index(b"CREATE TABLE"), whole.index(b") STRICT")):
+        filled.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        with pytest.raises(LedgerTampered):
+            verify(filled)
+    filled.write_bytes(whole)
+    assert verify(filled) == head
+
+
 @pytest.mark.parametrize("position", range(1, 5))
 def test_a_missing_entry_is_named(filled, position, verify, tamper):
     tamper(filled, f"DELETE FROM entry WHERE position = {position}")

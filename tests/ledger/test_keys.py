@@ -95,11 +95,11 @@ def test_the_first_of_two_keys_made_at_once_stays(path, monkeypatch, verify):
     link = os.link
 
     def late(source, target):
-        key.write_text("cd" * 32)  # another process was faster
+        key.write_text("cd" * 32 + "\n")  # another process was faster
         link(source, target)
 
     monkeypatch.setattr(os, "link", late)
     with Ledger(path) as ledger:
         ledger.append("note", {})
-    assert key.read_text() == "cd" * 32
+    assert key.read_text() == "cd" * 32 + "\n"
     assert verify(path)

@@ -11,6 +11,7 @@ import pytest
 
 from expunge import Ledger
 from expunge.errors import CannotRead, CannotWrite, LedgerTampered
+from expunge.ledger import chain
 
 
 def test_reading_makes_no_file(path):
@@ -165,6 +166,21 @@ def test_a_full_disk_loses_nothing(tmp_path):
         subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.parametrize("died", ["lay", "add"])
+def test_a_ledger_that_could_not_be_made_can_be_made_later(path, monkeypatch, settle, died):
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(chain, died, full)
+    with Ledger(path) as ledger, pytest.raises(CannotWrite, match="full"):
+        settle(ledger)
+    key = path.with_name(f"{path.name}.key").read_text()
+    monkeypatch.undo()
+    with Ledger(path) as ledger:
+        assert settle(ledger)
+    assert path.with_name(f"{path.name}.key").read_text() == f"{key}\n"
+
+
 def test_a_ledger_that_somebody_else_holds_is_said(filled, monkeypatch, verify):
     monkeypatch.setattr("expunge.ledger.ledger._PATIENCE", 0.05)
     with closing(sqlite3.connect(filled, isolation_level=None)) as other:
@@ -178,7 +194,6 @@ def test_a_ledger_that_somebody_else_holds_is_said(filled, monkeypatch, verify):
 def test_a_ledger_that_vanished_beside_its_key_is_not_begun_anew(filled, settle, vanish):
     key = filled.with_name(f"{filled.name}.key")
     vanish(filled)
-    os.utime(key, (0, 0))  # as it is on the next day
     with pytest.raises(LedgerTampered, match="missing or empty"), Ledger(filled) as ledger:
         settle(ledger)
     key.unlink()

@@ -7,13 +7,15 @@ import pytest
 import torch
 
 from expunge import Regression
+from expunge.algebra.randomisation import fresh_coins
 from expunge.batching import data_digest
 from expunge.errors import BadSetting, TargetMismatch
 from expunge.methods.finetune import Finetune
 from expunge.methods.leace import Leace
 from expunge.methods.retrain import Retrain
 from expunge.planting import MISLABELLED, NATURAL, Canaries, mislabelled
-from expunge.rehearsing import rehearse
+from expunge.rehearsal import Pledge
+from expunge.rehearsing import FEWEST, rehearse
 from expunge.shelving import purge
 
 
@@ -177,6 +179,23 @@ def test_what_cannot_be_rehearsed_is_refused(recipe, data, idle, task):
         rehearse(recipe, data, Leace(), task=task)
     with pytest.raises(BadSetting, match="cannot be set aside"):
         rehearse(recipe, data, idle, task=task, canaries=500)
+
+
+def test_coins_that_let_no_canary_in_leave_nothing_to_rehearse(
+    recipe, data, idle, task, monkeypatch
+):
+    monkeypatch.setattr(Pledge, "tossed", torch.zeros(2, dtype=torch.bool))
+    with pytest.raises(BadSetting, match="none is trained on") as caught:
+        rehearse(recipe, data, idle, task=task, canaries=2)
+    assert f"{FEWEST} at least" in caught.value.hint
+
+
+def test_ten_canaries_are_the_fewest_that_can_accuse_in_one_of_two_arms():
+    def least(count):
+        scores = torch.arange(count).double()  # no two canaries are known equally well
+        return 1 - (1 - fresh_coins(scores[None], scores >= count // 2).p) ** 2
+
+    assert least(FEWEST // 2) < 0.05 < least(FEWEST // 2 - 1)
 
 
 def test_shadow_models_let_an_attack_judge_every_canary_by_itself(recipe, data, idle, task):

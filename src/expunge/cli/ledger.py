@@ -69,27 +69,29 @@ def settle(
     as_json: AsJson = False,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
-    """Enter a run that could not be entered when it was made, say because the disk was full."""
-    from expunge.cli.runs import REPORT, read_evidence, request_again  # noqa: PLC0415 - see _opened
-    from expunge.judging import judge  # noqa: PLC0415
-    from expunge.reporting import render  # noqa: PLC0415
+    """Enter a run that could not be entered when it was made, say because the disk was full.
 
-    evidence, request = read_evidence(run), request_again(run, subject)
-    verdict = judge(evidence)
+    What was changed since the run is refused.
+    """
+    from expunge.cli.entering import about, again, enter, to_report  # noqa: PLC0415 - see _opened
+    from expunge.cli.runs import read_request  # noqa: PLC0415
+
+    name = read_request(run)["id"]
     with _opened(None, config) as book:
         book.begin()
         # Another evidence about a settled request is no second chance: it may have been edited.
-        if any(entry.body.get("request") == request.id for entry in book):
+        if about(book, name):
             raise CannotWrite(
-                f"the ledger has an entry about request {request.id} already",
-                hint="`expunge ledger show` lists it; what is to be judged anew is a new request.",
+                f"the ledger has an entry about request {name} already",
+                hint=f"{to_report(run, config)} writes its report again; "
+                "what is to be judged anew is a new request.",
             )
-        seal = book.settle(request, evidence, verdict)
-    render(evidence, verdict, seal=seal).save(run / REPORT)
+        case = again(run, config, subject)
+        seal, word = enter(book, run, config, case), case[-1].word
     if as_json:
-        emit({"request": request.id, "verdict": verdict.word, "seal": seal})
+        emit({"request": name, "verdict": word, "seal": seal})
         return
-    say(f"Request {request.id} is entered as {verdict.word}. Seal: {seal}")
+    say(f"Request {name} is entered as {word}. Seal: {seal}")
 
 
 def _opened(path: Path | None, config: Path) -> "Ledger":

@@ -51,6 +51,15 @@ class Project:
             )
         return found
 
+    @cached_property
+    def builder(self) -> Any:
+        """What the file names as ``model``."""
+        return self._object("model")
+
+    def describe(self) -> dict[str, Any]:
+        """What `fresh` hangs on: no other key of the file tells one model from another."""
+        return {"builder": self.builder}
+
     def model(self, weights: Path | None = None) -> nn.Module:
         """A model with its weights: those of the project, or of another file."""
         if weights is None and not self.keys.weights:

@@ -31,7 +31,7 @@ def report(
     from expunge.reporting import render  # noqa: PLC0415
 
     evidence = read_evidence(source)
-    entry = _entry_about(evidence, config)
+    entry = _entry_about(evidence, source, config)
     verdict, seal = judge(evidence), entry.digest if entry else ""
     if entry and entry.body["verdict"]["word"] != verdict.word:
         raise LedgerTampered(
@@ -49,17 +49,20 @@ def report(
     say(f"Seal     {seal or 'none: the ledger has no entry about exactly this evidence'}")
 
 
-def _entry_about(evidence: "Evidence", config: Path) -> "Entry | None":
-    """The entry about exactly this evidence, where the project's ledger has one."""
+def _entry_about(evidence: "Evidence", source: Path, config: Path) -> "Entry | None":
+    """The entry about exactly this evidence, where the project's ledger knows its requests."""
     if not config.exists():
         return None
-    from expunge.cli.keys import read  # noqa: PLC0415 - torch stays out of --help
-    from expunge.ledger import Ledger  # noqa: PLC0415
+    from expunge.cli.entering import about, entries  # noqa: PLC0415 - torch stays out of --help
+    from expunge.cli.keys import read  # noqa: PLC0415
 
-    keys = read(config)
-    path = config.parent / keys.folders.ledger
-    if not path.exists():
-        return None
-    with Ledger(path, project=keys.name) as ledger:
-        found = [entry for entry in ledger if entry.body.get("evidence") == evidence.digest]
+    known = about(entries(config, read(config)), *evidence.request_ids)
+    found = [entry for entry in known if entry.body["evidence"] == evidence.digest]
+    if known and not found:
+        raise LedgerTampered(
+            f"the ledger settled request {known[-1].body['request']} by other evidence than "
+            f"that of {source}",
+            hint="it was changed afterwards: bring it back from a backup; what is to be judged "
+            "anew is a new request.",
+        )
     return found[-1] if found else None

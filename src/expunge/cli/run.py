@@ -1,6 +1,5 @@
 """``expunge run``: one request, from the data to a sealed verdict."""
 
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +23,6 @@ from expunge.cli.options import (
 from expunge.cli.requesting import dated, request_of, target_of
 from expunge.cli.settings import parsed
 from expunge.cli.showing import emit, progressing, say
-from expunge.errors import ExpungeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,12 +88,12 @@ def run(  # noqa: PLR0913 - one parameter an option
     request = request_of(target, name=name, subject=subject, reason=reason)
     request = dated(request, received, due)
     texts = parsed(settings or [])
-    from expunge.cli.project import opened  # noqa: PLC0415 - torch stays out of --help
+    from expunge.cli.entering import enter  # noqa: PLC0415 - torch stays out of --help
+    from expunge.cli.project import opened  # noqa: PLC0415
     from expunge.cli.steps import Depth, ending, method_of, why_no_references  # noqa: PLC0415
 
     with opened(config) as project:
-        depth = Depth.of(project, request, tier, with_samples=with_samples)
-        depth = replace(depth, canaries=rehearse)
+        depth = Depth.of(project, request, tier, with_samples=with_samples).rehearsing(rehearse)
         if dry_run:
             made = method_of(method, texts, project.recipe())
             found = announced(project, request, depth, project.model(), made)
@@ -104,9 +102,9 @@ def run(  # noqa: PLR0913 - one parameter an option
         with progressing() as progress:
             unlearned = _ready(project, request, (method, texts, seed), progress)
             folder = project.place(project.keys.folders.runs) / request.id
-            with _ledger(project) as ledger:
+            with _ledger(project, folder) as ledger:
                 evidence, verdict = _carried_out(project, request, unlearned, depth, progress)
-                seal = _settled(ledger, folder, request, evidence, verdict)
+                seal = enter(ledger, folder, config, (request, evidence, verdict))
         silence = why_no_references(project, request, depth)
     _tell(folder, evidence, verdict, seal, as_json=as_json)
     if silence and not as_json:
@@ -127,13 +125,15 @@ def _ready(
     return partial(unlearn, model, parts, method, task=project.task, seed=seed, progress=progress)
 
 
-def _ledger(project: "Project") -> "Ledger":
-    """The project's ledger, looked at before long work: it must be writable, whole, and its own."""
-    from expunge.ledger import Ledger  # noqa: PLC0415 - torch stays out of --help
+def _ledger(project: "Project", folder: "Path") -> "Ledger":
+    """The project's ledger, looked at before long work: writable, whole, and its own."""
+    from expunge.cli.entering import check_first  # noqa: PLC0415 - torch stays out of --help
+    from expunge.ledger import Ledger  # noqa: PLC0415
 
     ledger = Ledger(project.place(project.keys.folders.ledger), project=project.keys.name)
     ledger.begin()
     ledger.verify()
+    check_first(folder, project.file, ledger)
     return ledger
 
 
@@ -153,25 +153,6 @@ def _carried_out(
         evidence, verdict = steps.judged(project, outcome, references, depth, progress, folder)
         runs.keep(folder, request, outcome, evidence, verdict)
     return evidence, verdict
-
-
-def _settled(
-    ledger: "Ledger", folder: "Path", request: "Request", evidence: "Evidence", verdict: "Verdict"
-) -> str:
-    """Enter the request and write its report; the folder stays, whatever happens now."""
-    from expunge.cli.runs import REPORT  # noqa: PLC0415 - torch stays out of --help
-    from expunge.reporting import render  # noqa: PLC0415
-
-    try:
-        seal = ledger.settle(request, evidence, verdict)
-        render(evidence, verdict, seal=seal).save(folder / REPORT)
-    except ExpungeError as why:
-        why.add_note(
-            f"The model, the evidence and the verdict are kept in {folder}; when the cause is "
-            f"mended, `expunge ledger settle {folder}` enters them."
-        )
-        raise
-    return seal
 
 
 def _tell(

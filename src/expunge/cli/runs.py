@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -16,7 +16,7 @@ from expunge.errors import CannotRead, CannotWrite
 from expunge.judging import Verdict
 from expunge.outcome import Outcome
 from expunge.request import Request, Samples, describe
-from expunge.storing import read_json, write_json, write_text
+from expunge.storing import digest_tensors, load_tensors, read_json, write_json, write_text
 
 REQUEST, MODEL, EVIDENCE, VERDICT, REPORT, REHEARSAL = (
     "request.json",
@@ -29,6 +29,7 @@ REQUEST, MODEL, EVIDENCE, VERDICT, REPORT, REHEARSAL = (
 
 _MAKER = re.compile(r"\.(\d+)-[^.]*\.partial$")  # the process, in the name of a folder
 
+_DATES = ("received", "due")
 _HEAD = ("expunge", "version")  # what every file of ours begins with
 
 
@@ -96,10 +97,8 @@ def keep(
         "received": request.received.isoformat(),
         "due": request.due and request.due.isoformat(),
         "reason": request.reason,
-        "training data": evidence.provenance.digests["training data"],
-        "method": evidence.provenance.method,
-        "settings": evidence.provenance.settings,
-        "seed": evidence.provenance.seed,
+        "subject named": bool(request.subject),  # so that it is not entered without
+        **_how(evidence),
     }
     write_json(folder / REQUEST, "request", asked)
     outcome.save(folder / MODEL)
@@ -109,7 +108,46 @@ def keep(
 def keep_evidence(folder: Path, evidence: Evidence, verdict: Verdict) -> None:
     """Write what was found, as the ledger's digest of it will be checked: byte for byte."""
     write_text(folder / EVIDENCE, evidence.to_json())
-    write_json(folder / VERDICT, "verdict", asdict(verdict))
+    write_json(folder / VERDICT, "verdict", _concluded(evidence, verdict))
+
+
+def _how(evidence: Evidence) -> dict[str, Any]:
+    """What of a request its evidence knows as well."""
+    seen = evidence.provenance
+    known = {"method": seen.method, "settings": seen.settings, "seed": seen.seed}
+    return {"training data": seen.digests.get("training data", ""), **known}
+
+
+def _concluded(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
+    """A verdict, and the digest of what it was drawn from."""
+    return {**asdict(verdict), "reasons": [*verdict.reasons], "evidence": evidence.digest}
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a run left all that can be entered in a ledger."""
+    return all((folder / name).is_file() for name in (REQUEST, MODEL, EVIDENCE, VERDICT))
+
+
+def contradicting(folder: Path, evidence: Evidence, verdict: Verdict) -> Iterator[str]:
+    """The files of a run that say anything else than its evidence does."""
+    asked, seen = read_request(folder), evidence.provenance
+    wanted, named = [_without_samples(asked["target"])], map(_without_samples, seen.targets)
+    if {**asked, **_how(evidence)} != asked or wanted != [*named]:
+        yield REQUEST
+    weights, _ = load_tensors(folder / MODEL)
+    if digest_tensors(weights) != seen.digests.get("unlearned"):
+        yield MODEL
+    if _body(read_json(folder / VERDICT, "verdict")) != _concluded(evidence, verdict):
+        yield VERDICT
+
+
+def _without_samples(target: Mapping[str, Any]) -> dict[str, Any]:
+    """A target as far as all files tell it: none but the request's lists samples."""
+    return {key: value for key, value in target.items() if key not in ("indices", "count")}
+
+
+def _body(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key not in _HEAD}
 
 
 def read_evidence(path: Path) -> Evidence:
@@ -128,28 +166,41 @@ def read_evidence(path: Path) -> Evidence:
 def request_again(folder: Path, subject: str) -> Request:
     """The request of a run; whose it is was not kept, and what it names is in the evidence."""
     body = read_request(folder)
-    due = body["due"]
+    try:
+        received, due = (body[key] and datetime.fromisoformat(body[key]) for key in _DATES)
+    except (TypeError, ValueError) as why:
+        raise _changed(folder) from why
     return Request(
         Samples(()),
         subject=subject,
         id=body["id"],
-        received=datetime.fromisoformat(body["received"]),
-        due=due and datetime.fromisoformat(due),
+        received=received,
+        due=due,
         reason=body["reason"],
     )
+
+
+def names_subject(folder: Path) -> bool:
+    """Whether a run's request was somebody's; who it is stands in no file."""
+    return bool(read_request(folder).get("subject named"))
 
 
 def read_request(folder: Path) -> dict[str, Any]:
     """What a run folder says was asked."""
     body = read_json(folder / REQUEST, "request")
-    positions = body.get("positions")
+    positions, target = body.get("positions"), body.get("target")
     whole = isinstance(positions, list) and all(type(i) is int for i in positions)
-    if not whole or not {"id", "target", "training data", "received", "due", "reason"} <= {*body}:
-        raise CannotRead(
-            f"{folder / REQUEST} does not say any more what was asked",
-            hint="it was changed after it was written; bring it back from a backup.",
-        )
+    known = {"id", "training data", "reason", *_DATES} <= {*body}
+    if not (whole and known and isinstance(target, dict)):
+        raise _changed(folder)
     return body
+
+
+def _changed(folder: Path) -> CannotRead:
+    return CannotRead(
+        f"{folder / REQUEST} does not say any more what was asked",
+        hint="it was changed after it was written; bring it back from a backup.",
+    )
 
 
 def without(folder: Path, positions: set[int]) -> bool:
@@ -159,5 +210,5 @@ def without(folder: Path, positions: set[int]) -> bool:
         return False
     body["positions"] = [i for i in body["positions"] if i not in positions]
     body["target"].pop("indices", None)
-    write_json(folder / REQUEST, "request", {k: v for k, v in body.items() if k not in _HEAD})
+    write_json(folder / REQUEST, "request", _body(body))
     return True

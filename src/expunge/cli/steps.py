@@ -23,7 +23,7 @@ from expunge.observing import BATCH
 from expunge.outcome import Outcome
 from expunge.progress import Progress
 from expunge.recipe import Recipe
-from expunge.rehearsing import Rehearsal, rehearse
+from expunge.rehearsing import CANARIES, FEWEST, Rehearsal, rehearse
 from expunge.request import Attribute, Classes, Request
 from expunge.retraining import retrain
 from expunge.scoring import SCORES
@@ -60,6 +60,16 @@ class Depth:
         if tier or keys.seeds is None:
             return cls(chosen, REFERENCES[chosen], metrics)
         return cls(chosen, 0 if chosen == "smoke" else keys.seeds, metrics)
+
+    def rehearsing(self, canaries: int) -> "Depth":
+        """The same with a rehearsal of so many canaries; 0 is none."""
+        if 0 < canaries < FEWEST:
+            raise BadSetting(
+                f"--rehearse {canaries} sets too few canaries aside: guesses about so few, were "
+                f"all of them right, accuse nobody",
+                hint=f"set {FEWEST} aside at least; {CANARIES} are usual.",
+            )
+        return replace(self, canaries=canaries)
 
 
 def _metrics(

@@ -73,7 +73,7 @@ def entries(db: sqlite3.Connection, path: Path) -> list[Entry]:
     for expected, (position, kind, text, digest) in enumerate(rows.fetchall(), start=1):
         if position != expected:
             raise _tampered(path, f"entry {expected} is missing")
-        if digest != _seal(position, found[-1].digest if found else "", kind, text):
+        if not _holds(digest, position, found[-1].digest if found else "", kind, text):
             raise _tampered(path, f"entry {position} was changed after it was written")
         found.append(Entry(position, kind, _body(path, position, kind, text), digest))
     if not found or found[0].kind != "opened":
@@ -102,6 +102,13 @@ def find(path: Path, found: Sequence[Entry], seal: str) -> Entry:
         f"it was cut short or written anew, or the report is of another ledger",
         hint="compare with a backup; a ledger only ever grows.",
     )
+
+
+def _holds(digest: str, position: int, previous: str, kind: str, text: str) -> bool:
+    try:
+        return digest == _seal(position, previous, kind, text)
+    except UnicodeEncodeError:  # bytes that are no text: no ledger ever sealed them
+        return False
 
 
 def _seal(position: int, previous: str, kind: str, text: str) -> str:

@@ -1,9 +1,11 @@
-"""The secret that turns a subject into a hash: made once, never overwritten, free to destroy."""
+"""The secret that turns a subject into a hash: made once, never overwritten, free to destroy.
+
+The line in a key file ends when the ledger beside it is laid: one without an end had no ledger yet.
+"""
 
 import hmac
 import os
 import secrets
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -13,7 +15,6 @@ from tempfile import NamedTemporaryFile
 from expunge.errors import BadSetting, CannotRead, CannotWrite
 
 _SIZE = 32  # bytes, as many as a SHA-256 has
-_JUST_NOW = 60  # seconds: another process may be about to lay the ledger
 _LEAST = 16  # bytes: a shorter key could be guessed, and the subjects with it
 
 
@@ -53,12 +54,18 @@ class Key:
         key = self.known()
         return None if key is None else sha256(b"expunge ledger key\0" + key).hexdigest()
 
-    def outlived(self, ledger: Path) -> bool:
-        """Whether the key lies beside where its ledger should be, and was not made just now."""
-        beside = ledger.with_name(f"{ledger.name}.key")
-        if not isinstance(self.source, Path) or self.source != beside or not beside.exists():
-            return False
-        return time.time() - beside.stat().st_mtime > _JUST_NOW
+    def served(self, ledger: Path) -> bool:
+        """Whether a ledger was laid beside the key, be it there or not."""
+        with suppress(OSError):  # whoever needs the key will say what is wrong with it
+            return self.source == beside(ledger) and beside(ledger).read_bytes().endswith(b"\n")
+        return False
+
+    def serve(self, ledger: Path) -> None:
+        """End the line of a key whose ledger is laid."""
+        if self.source == beside(ledger) and not self.served(ledger):
+            # Where that fails there is less to be alarmed by, and the ledger is whole.
+            with suppress(OSError), beside(ledger).open("ab") as file:
+                file.write(b"\n")
 
     def _needed(self) -> bytes:
         key = self.known()
@@ -69,6 +76,11 @@ class Key:
                 "or begin another ledger.",
             )
         return key
+
+
+def beside(ledger: Path) -> Path:
+    """Where the key of a ledger lies, unless somebody says otherwise."""
+    return ledger.with_name(f"{ledger.name}.key")
 
 
 def _decoded(path: Path) -> bytes:
@@ -94,7 +106,7 @@ def _make(path: Path) -> None:
     """Write beside, then link: the key is there whole or not at all, and the first one stays."""
     try:
         with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.") as file:
-            file.write(secrets.token_hex(_SIZE) + "\n")
+            file.write(secrets.token_hex(_SIZE))
             file.flush()
             os.fsync(file.fileno())
             _publish(Path(file.name), path)

@@ -15,7 +15,7 @@ from expunge.judging import Verdict
 from expunge.ledger import chain
 from expunge.ledger.bodies import OWN, Opening, as_text, check_settled, settled
 from expunge.ledger.chain import Entry
-from expunge.ledger.key import Key
+from expunge.ledger.key import Key, beside
 from expunge.request import Request
 
 _PATIENCE = 30.0  # seconds to wait for another process that is writing
@@ -36,8 +36,8 @@ class Ledger:
         self, path: str | Path, key: bytes | str | Path | None = None, *, project: str = ""
     ) -> None:
         self.path = Path(path)
-        beside = self.path.with_name(f"{self.path.name}.key") if key is None else key
-        self._key = Key(beside if isinstance(beside, bytes) else Path(beside))
+        source = beside(self.path) if key is None else key
+        self._key = Key(source if isinstance(source, bytes) else Path(source))
         self._project = project
         self._db: sqlite3.Connection | None = None  # None: nothing was read or written yet
 
@@ -87,8 +87,9 @@ class Ledger:
     def begin(self) -> None:
         """Make the ledger and its key where there is none, say before long work."""
         with _spoken(self.path, CannotWrite):
+            served = self._key.served(self.path)  # asked first: another process may lay it now
             if not self.path.exists() or chain.is_empty(self._connected()):
-                self._check_new()
+                self._check_new(served=served)
                 self._open_new()
             chain.check_format(self._connected(), self.path)
 
@@ -98,9 +99,9 @@ class Ledger:
             self._db.close()
         self._db = None
 
-    def _check_new(self) -> None:
-        """A key beside nothing says that a ledger was here: it must not be begun anew unnoticed."""
-        if self._key.outlived(self.path):
+    def _check_new(self, *, served: bool) -> None:
+        """A key that served says that a ledger was here: it must not be begun anew unnoticed."""
+        if served:
             raise LedgerTampered(
                 f"{self.path} is missing or empty, but its key is still there: {self._key}",
                 hint="bring the ledger back from a backup; to begin anew, move the key away first.",
@@ -115,6 +116,7 @@ class Ledger:
                 chain.lay(db)
                 mark = self._key.fingerprint() or ""
                 chain.add(db, "opened", _opening(self._project, mark), ())
+        self._key.serve(self.path)
 
     def _add(self, kind: str, text: str) -> Entry:
         # The whole chain is checked first: nothing is sealed on top of a forgery.
@@ -174,9 +176,15 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     # Reading asks for "rw" too: what a killed writer left half-done is then rolled back.
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     db = sqlite3.connect(uri, uri=True, timeout=_PATIENCE, isolation_level=None)
+    db.text_factory = _text
     db.execute("PRAGMA trusted_schema = OFF")
     db.execute("PRAGMA synchronous = EXTRA")  # an entry that was sealed survives a power cut
     return db
+
+
+def _text(raw: bytes) -> str:
+    """A text, or what no seal holds for: bytes that are none can be read, and not written again."""
+    return raw.decode(errors="surrogateescape")
 
 
 @contextmanager
@@ -184,7 +192,7 @@ def _spoken(path: Path, fault: type[CannotRead | CannotWrite]) -> Iterator[None]
     """Say in words what SQLite says in codes."""
     try:
         yield
-    except sqlite3.DatabaseError as why:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as why:
         raise _in_words(path, fault, why) from why
     except OSError as why:
         raise fault(
@@ -193,12 +201,15 @@ def _spoken(path: Path, fault: type[CannotRead | CannotWrite]) -> Iterator[None]
 
 
 def _in_words(
-    path: Path, fault: type[CannotRead | CannotWrite], why: sqlite3.DatabaseError
+    path: Path,
+    fault: type[CannotRead | CannotWrite],
+    why: sqlite3.DatabaseError | UnicodeDecodeError,
 ) -> ExpungeError:
     code = getattr(why, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code == sqlite3.SQLITE_NOTADB:
         return CannotRead(f"{path} is no ledger: {why}", hint="check the path.")
-    if code == sqlite3.SQLITE_CORRUPT:
+    # What SQLite quotes from a damaged file may be no text.
+    if code == sqlite3.SQLITE_CORRUPT or isinstance(why, UnicodeDecodeError):
         return LedgerTampered(
             f"{path} is damaged, or was cut short: {why}",
             hint="keep it as it is, and bring back a backup.",

@@ -7,12 +7,14 @@ from pathlib import Path
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from expunge.cli.entering import unentered
 from expunge.cli.examining.copies import look_for_copies, look_for_overlap
 from expunge.cli.examining.data import Look, is_finite, look_at_data
 from expunge.cli.examining.findings import Findings
 from expunge.cli.guests import at
 from expunge.cli.keys import Keys, examined
 from expunge.cli.project import Project
+from expunge.cli.runs import abandoned
 from expunge.cli.steps import divided
 from expunge.errors import MissingInput
 from expunge.progress import Progress
@@ -44,6 +46,7 @@ def examine(file: Path, request: Request | None, progress: Progress) -> Findings
         project = Project(file, keys)
         made = _made(project, found)
         _look_at_places(keys, found)
+        _look_at_runs(file, keys, found)
         progress("examine", 1, 3)
         _look_at_all_data(made, found)
         progress("examine", 2, 3)
@@ -104,6 +107,15 @@ def _look_at_places(keys: Keys, found: Findings) -> None:
                 f"{getattr(folders, name)} cannot be written: look at {blocked}",
                 "name another place, or make the folder and allow writing.",
             )
+
+
+def _look_at_runs(file: Path, keys: Keys, found: Findings) -> None:
+    """What killed runs left: half a folder, or a whole one that no ledger knows."""
+    for left in abandoned(found.folder / keys.folders.runs):
+        found.notes.append(f"{left} is what a killed run left, perhaps with a model: remove it.")
+    waiting = found.attempt("runs and ledger", lambda: unentered(file, keys)) or {}
+    for folder, command in waiting.items():
+        found.notes.append(f"{folder} was never entered in the ledger: {command} enters it.")
 
 
 def _look_at_all_data(made: _Made, found: Findings) -> None:
