@@ -51,7 +51,7 @@ def alike(digests: Mapping[str, str]) -> str:
     """References that are one model: they show nothing of how retraining varies."""
     seeds = dict[str, list[str]]()
     for name, digest in digests.items():
-        if name.startswith(_REFERENCE):
+        if digest and name.startswith(_REFERENCE):
             seeds.setdefault(digest, []).append(name.removeprefix(_REFERENCE))
     same = next((each for each in seeds.values() if len(each) > 1), None)
     if same is None:
