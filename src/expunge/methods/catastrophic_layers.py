@@ -97,9 +97,5 @@ def _in_order(model: nn.Module, case: Case) -> list[list[nn.Module]]:
     return [parts(module) for module in called]
 
 
-def _own(module: nn.Module) -> list[nn.Parameter]:
-    return [*module.parameters(recurse=False)]
-
-
 def _all(modules: Sequence[nn.Module]) -> list[nn.Parameter]:
-    return [parameter for module in modules for parameter in _own(module)]
+    return [p for module in modules for p in module.parameters(recurse=False)]
