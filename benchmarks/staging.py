@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from meter import clocked
-from noting import Kept
 from table import Cell, Row
 from torch import nn
 from training import history, references, trained
@@ -65,10 +64,9 @@ def staged(cell: Cell, seed: int, data: Path | None, cache: Path) -> Stage:
     some = retained[torch.randperm(len(retained), generator=chance)[:_RETAINED].sort().values]
     looked = replace(parts, retain=Part(parts.retain.source, some))
     see = partial(snapshot, split=looked, task=problem.task, features=True)
-    members = () if cell.attributes else references(cell, seed, data, cache).members
-    seen = tuple(replace(m, snapshot=see(channels_last(m.load()))) for m in members)
-    beside = References(seen)
-    beside = replace(beside, notebook=Kept.of(beside, cache))
+    beside = References(()) if cell.attributes else references(cell, seed, data, cache)
+    seen = tuple(replace(m, snapshot=see(channels_last(m.load()))) for m in beside.members)
+    beside = replace(beside, members=seen)
     price = _price(problem, parts)
     return Stage(problem, original, parts, looked, beside, price, history(cell, seed, cache))
 

@@ -4,20 +4,33 @@ Several methods are audited beside the same retrained models. To teach those aga
 saw, once a method, would take longer than all methods together.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
+
+from torch import Tensor
+
+from expunge.errors import CannotRead
+from expunge.storing import digest_tensors, load_tensors, save_tensors
+
+log = logging.getLogger("expunge")
 
 T = TypeVar("T")
 
 Subject = tuple[object, ...]
 """What an answer is about: objects, and digests of what may change inside them."""
 
+Answers = Sequence[Mapping[str, Tensor]]
+"""What several models answered, each by name."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Notebook:
     """The last answer to each kind of question; it goes when what it is about goes."""
 
+    folder: Path | None = None  # of these very models; None: nothing is written down
     _pages: dict[str, tuple[Subject, Any]] = field(default_factory=dict)
 
     def once(self, kind: str, about: Subject, find: Callable[[], T]) -> T:
@@ -28,6 +41,37 @@ class Notebook:
             self._pages[kind] = page
         answer: T = page[1]
         return answer
+
+    def written(self, digest: str, find: Callable[[], Answers]) -> Answers:
+        """Answers to what the digest tells all of: as another process wrote them, or found now."""
+        if self.folder is None:
+            return find()
+        path = self.folder / f"asked-{digest[:20]}.answers.safetensors"  # a purge knows the ending
+        kept = _read(path)
+        if kept is None:
+            kept = find()
+            flat = {f"{at}.{name}": v for at, each in enumerate(kept) for name, v in each.items()}
+            save_tensors(path, flat, {"answers": digest_tensors(flat)})
+        return kept
+
+
+def _read(path: Path) -> Answers | None:
+    """What is written there; None if that must be found again."""
+    if not path.exists():
+        return None
+    try:
+        flat, meta = load_tensors(path)
+    except CannotRead as why:
+        log.warning("models are asked again: %s", why)
+        return None
+    if meta.get("answers") != digest_tensors(flat):
+        log.warning("models are asked again: %s was changed after it was written", path)
+        return None
+    found: dict[int, dict[str, Tensor]] = {}
+    for key, value in flat.items():
+        at, _, name = key.partition(".")
+        found.setdefault(int(at), {})[name] = value
+    return [found[at] for at in sorted(found)]
 
 
 def _same(one: Subject, other: Subject) -> bool:

@@ -9,6 +9,7 @@ of one model learn side by side: their steps cost hardly more than those of one.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from math import inf
 from typing import Literal
 
@@ -210,16 +211,29 @@ class Lesson:
                 found.append(self._taught(_Alone.of(model, self), rows[None]))
         return {which: torch.cat([run[which] for run in found]) for which in self.goals}
 
-    def runs_of(self, pupils: Sequence[Pupil], count: int, notebook: Notebook) -> list[Runs]:
+    def runs_of(self, pupils: Sequence[Pupil], count: int, notebook: Notebook) -> Sequence[Runs]:
         """The same for models that are asked again beside the next one: they are taught once."""
         owners = [owner for owner, _ in pupils]
-        weights = [digest_tensors(o.state_dict()) for o in owners if isinstance(o, nn.Module)]
+        weights = [_weights(o) for o in owners if isinstance(o, nn.Module)]
         asked = digest_text(self._digest, str(count), *weights)  # weights may change in place
         return notebook.once(
             f"relearning, {self.exam.name}",
             (asked, self.source, self.exam.source, self.task, *owners),
-            lambda: [self.runs(load(), count) for _, load in pupils],
+            lambda: self._runs_of([load for _, load in pupils], count, notebook),
         )
+
+    def _runs_of(
+        self, loads: Sequence[Callable[[], nn.Module]], count: int, notebook: Notebook
+    ) -> Sequence[Runs]:
+        """The same again, for other processes too where the notebook is on disk."""
+
+        def taught() -> Sequence[Runs]:
+            return [self.runs(load(), count) for load in loads]
+
+        if notebook.folder is None:
+            return taught()
+        told = [version("expunge"), self._digest, str(count), *(_weights(load()) for load in loads)]
+        return notebook.written(digest_text(*told), taught)
 
     @property
     def _digest(self) -> str:
@@ -279,6 +293,10 @@ def _answers(model: nn.Module, task: Task, batch: Batch) -> Tensor:
     with evaluating(model):
         logits: Tensor = task.answer(model, moved(batch, device_of(model))).logits
     return logits
+
+
+def _weights(model: nn.Module) -> str:
+    return digest_tensors(model.state_dict())
 
 
 def _share(of: Tensor) -> Times:

@@ -10,6 +10,7 @@ from expunge.errors import TargetMismatch
 from expunge.observing import snapshot
 from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
+from expunge.remembering import Notebook
 from expunge.shelving import (
     Shelf,
     answers_of,
@@ -58,7 +59,7 @@ def retrain(
         progress("retrain", done, len(numbers))
         members.append(_member(split, recipe, task, seed, shelf))
     progress("retrain", len(numbers), len(numbers))
-    return References(tuple(members))
+    return References(tuple(members), Notebook(None if shelf is None else shelf.folder))
 
 
 def kept(

@@ -122,22 +122,6 @@ def test_a_changed_folder_is_what_it_was_before_work_is_repeated(tmp_path):
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"kept": "one"}
 
 
-def test_what_was_asked_of_references_is_not_asked_again_by_another_process(tmp_path):
-    from noting import Kept  # noqa: PLC0415
-
-    def answer():
-        asked.append(None)
-        return [{"one": torch.ones(2), "b.c": torch.zeros(1)}, {"one": torch.tensor([torch.inf])}]
-
-    asked = []
-    for about, times in ((("x",), 1), (("x",), 1), (("y",), 2)):
-        found = Kept(folder=tmp_path).once("steps", (*about, object()), answer)
-        assert len(asked) == times
-        assert [{name: v.tolist() for name, v in each.items()} for each in found] == [
-            {"one": [1, 1], "b.c": [0]}, {"one": [torch.inf]}
-        ]  # fmt: skip
-
-
 def test_methods_within_the_time_come_first_and_the_nearest_before_others():
     import standings  # noqa: PLC0415
     from table import Row  # noqa: PLC0415
