@@ -14,6 +14,7 @@ from expunge.batching import Batches
 from expunge.errors import BatchUnreadable, Diverged, MissingInput
 from expunge.splitting import Part, Split
 from expunge.tasks import Kind, Task
+from expunge.tasks.asking import understood
 
 BATCH = 512
 """Large enough to keep a forward pass busy, small enough to stay in a processor's caches."""
@@ -156,7 +157,8 @@ def observe(
     seen: list[tuple[Tensor, Tensor, Tensor, Tensor | None]] = []
     with torch.inference_mode(), evaluating(model):
         for ids, batch in batches.indexed():
-            answer = task.answer(model, batch)
+            with understood(model, batch):
+                answer = task.answer(model, batch)
             kept = (
                 answer.features.float().cpu() if features and answer.features is not None else None
             )
@@ -164,7 +166,7 @@ def observe(
             seen.append((ids, answer.logits.detach().float().cpu(), labels.cpu(), kept))
     if not seen:
         return _nothing(task)
-    _check_logits([logits for _, logits, _, _ in seen])
+    _check_logits([(ids, logits) for ids, logits, _, _ in seen])
     labels = torch.cat([labels for _, _, labels, _ in seen])
     _check_classes(task, labels, seen[0][1])
     layer = str(getattr(task, "layer", "features"))
@@ -241,16 +243,19 @@ def _check_classes(task: Task, labels: Tensor, logits: Tensor) -> None:
         )
 
 
-def _check_logits(logits: list[Tensor]) -> None:
-    widths = {tuple(rows.shape[1:]) for rows in logits}
+def _check_logits(said: list[tuple[Tensor, Tensor]]) -> None:
+    widths = {tuple(rows.shape[1:]) for _, rows in said}
     if len(widths) > 1:
         raise BatchUnreadable(f"the model's answers change their shape: {sorted(widths)}")
-    broken = sum(int((~rows.isfinite()).reshape(len(rows), -1).any(1).sum()) for rows in logits)
-    if broken:
+    broken = torch.cat(
+        [ids[(~rows.isfinite()).reshape(len(rows), -1).any(1)] for ids, rows in said]
+    )
+    if len(broken):
         raise Diverged(
-            f"the model answers {broken} of {sum(map(len, logits))} samples with numbers that are "
-            f"not finite",
-            hint="use a smaller learning rate, or a large finite number where a mask is infinite.",
+            f"the model answers {len(broken)} of {sum(len(ids) for ids, _ in said)} samples with "
+            f"numbers that are not finite, the first at position {int(broken[0])} of its dataset",
+            hint="look whether such samples are finite; else use a smaller learning rate, or a "
+            "large finite number where a mask is infinite.",
         )
 
 

@@ -1,6 +1,8 @@
 """Run a method safely: check, copy, seed, time, and look at what came back."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import fields
 from functools import partial
@@ -10,9 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from expunge.batching import Batches
-from expunge.errors import BadSetting, BrokenPromise, Diverged, ModelDoesNotFit, TargetMismatch
+from expunge.errors import (
+    BadSetting,
+    BrokenPromise,
+    Diverged,
+    ExpungeError,
+    ModelDoesNotFit,
+    TargetMismatch,
+)
 from expunge.method import Case, Method, Report
-from expunge.observing import device_of
+from expunge.observing import BATCH, device_of, observe
 from expunge.outcome import Outcome
 from expunge.precision import bf16_pays, half, laid_out
 from expunge.progress import Progress, quiet
@@ -45,7 +54,8 @@ def unlearn(
         warm()
         with laid_out(after, partial(_asked, after, case), enabled=halved):
             start = time.perf_counter()
-            after = _model(method.forget(after.eval(), case), method).eval()
+            with _blaming(model, split, task):
+                after = _model(method.forget(after.eval(), case), method).eval()
             seconds = time.perf_counter() - start
     _check_result(model, after, method, len(report.traces.get("loss", ())))
     return Outcome(
@@ -64,6 +74,27 @@ def warm() -> None:
 def _asked(model: nn.Module, case: Case) -> None:
     ids = torch.cat([case.retain.part.indices, case.forget.part.indices])[:2]
     case.task.answer(model, case.retain.take(ids))
+
+
+@contextmanager
+def _blaming(model: nn.Module, split: Split, task: Task) -> Iterator[None]:
+    """Where work fails, look first whether the original and the data fit each other at all.
+
+    Methods may raise whatever they like about samples that are not finite, or not like those of
+    training; the advice belongs to the data then.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as why:
+        if not isinstance(why, ExpungeError) or isinstance(why, (Diverged, ModelDoesNotFit)):
+            for part in (split.forget, split.retain):
+                try:
+                    observe(model, Batches(part, BATCH, device=device_of(model)), task)
+                except ExpungeError as fault:
+                    raise fault from why
+        raise
 
 
 def _case(split: Split, task: Task, device: torch.device, report: Report) -> Case:

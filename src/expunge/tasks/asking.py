@@ -1,0 +1,68 @@
+"""Ask a model about a batch; where it cannot be asked, say what the two do not share."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from expunge.errors import BatchUnreadable
+
+_FAULTS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError)
+"""What models raise who are given what they were not made for."""
+
+
+@contextmanager
+def understood(model: nn.Module, batch: Any) -> Iterator[None]:
+    """Whatever the model raises about this batch is told with the batch. No memory is no fault."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except _FAULTS as why:
+        first = (str(why) or type(why).__name__).splitlines()[0]
+        raise BatchUnreadable(
+            f"the model cannot be asked about a batch of {_told(batch)}: {first}",
+            hint=_advice(model, batch),
+        ) from why
+
+
+def _advice(model: nn.Module, batch: Any) -> str:
+    """How to give it the type it wants, where that differs; else, where to change what it gets."""
+    wanted = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    given = {leaf.dtype for leaf in _leaves(batch) if leaf.is_floating_point()}
+    if len(wanted) == 1 and given and not given & wanted:
+        (kind,) = wanted
+        return f"give the dataset inputs of {kind}, as in training."
+    if not given and any(leaf.dtype == torch.uint8 for leaf in _leaves(batch)):
+        return "turn bytes into numbers in the dataset, as in training: x.float() / 255, say."
+    return (
+        "pass the task inputs=..., a function from a batch to what the model was trained on, or "
+        "give the dataset that shape."
+    )
+
+
+def _told(batch: Any) -> str:
+    match batch:
+        case Tensor():
+            return f"{str(batch.dtype).removeprefix('torch.')} {tuple(batch.shape)}"
+        case Mapping():
+            inside = ", ".join(f"{key}: {_told(value)}" for key, value in batch.items())
+            return f"{{{inside}}}"
+        case tuple() | list() if len(batch) < 8:
+            return f"({', '.join(map(_told, batch))})"
+        case _:
+            return type(batch).__name__
+
+
+def _leaves(batch: Any) -> list[Tensor]:
+    match batch:
+        case Tensor():
+            return [batch]
+        case Mapping():
+            return [leaf for value in batch.values() for leaf in _leaves(value)]
+        case tuple() | list():
+            return [leaf for value in batch for leaf in _leaves(value)]
+        case _:
+            return []
