@@ -27,6 +27,7 @@ from expunge.refusing import refuse_below, refuse_misfits
 from expunge.splitting import Part
 from expunge.storing import digest_json, digest_tensors, forget_file, load_tensors, save_tensors
 from expunge.tasks import Batch, Classification, Task
+from expunge.tasks.asking import understood
 
 Penalty = Callable[[nn.Module, Batch], Tensor]
 
@@ -133,13 +134,15 @@ class Fit:
             group["lr"] = self.rate(share)
         batch = batch if self.augment is None else self.augment(batch)
         with half(model, enabled=halved):
-            loss = self.task.loss(model, batch).mean()
+            with understood(model, batch):
+                loss = self.task.loss(model, batch).mean()
             if self.penalty is not None:
                 loss = loss + self.penalty(model, batch)
         if not loss.isfinite():
             raise Diverged(
                 f"training: the loss is {loss.item()} after {share:.0%} of the run",
-                hint="use a smaller learning rate.",
+                hint="use a smaller learning rate; at the very start, look whether all samples are "
+                "finite.",
             )
         optimizer.zero_grad()
         loss.backward()

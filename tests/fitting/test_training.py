@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from expunge import Regression
-from expunge.errors import Diverged
+from expunge.errors import BatchUnreadable, Diverged
 from expunge.fitting import Fit, bf16_pays
 
 
@@ -105,6 +105,13 @@ def test_a_loss_that_is_not_finite_says_how_far_the_run_was(bench):
 
     with pytest.raises(Diverged, match="the loss is inf after 50% of the run"):
         bench.trained(Fit(epochs=2, batch=19, penalty=explode))
+
+
+def test_samples_that_the_model_cannot_take_are_told_with_the_batch(bench):
+    x, y = bench.data().tensors
+    with pytest.raises(BatchUnreadable, match=r"float64 \(37, 5\)") as told:
+        bench.trained(Fit(epochs=1), dataset=TensorDataset(x.double(), y))
+    assert "torch.float32" in told.value.hint
 
 
 @pytest.mark.parametrize("n", [2, 12, 23])
