@@ -160,7 +160,8 @@ def _contest(cell: Cell, found: Found, asked_for: Sequence[Column]) -> str:
     sharp = [standings.POWER] if any(standings.power(runs) != "-" for _, runs in mine) else []
     head = ["method", "verdict", *(c.title for c in columns), *sharp, "seconds", "time",
             *standings.HEAD]  # fmt: skip
-    seconds, blank = _spread([run["retraining_seconds"] for run in first], "{:.2g}"), [""] * 2
+    taken = [run["retraining_seconds"] for run in first]
+    seconds, blank = _spread(taken, "{:.1f}" if min(taken) > 10 else "{:.2f}"), [""] * 2
     body = [
         ["untouched", "", *(_common(c, first, "original") for c in columns), *("" for _ in sharp),
          "", "", *blank],

@@ -257,6 +257,14 @@ def test_data_that_the_model_cannot_take_are_told_by_every_method_alike(method, 
     assert re.search(hint, told.value.hint)
 
 
+def test_the_type_of_labels_is_not_taken_for_that_of_inputs():
+    x, y = wide()
+    spoilt = split(TensorDataset(x.double(), y.float()), Request(Samples((2,))), test=data(11))
+    with pytest.raises(BatchUnreadable) as told:
+        unlearn(network(), spoilt, Finetune(epochs=1), task=Regression())
+    assert "inputs of torch.float32" in told.value.hint
+
+
 @pytest.mark.parametrize("fault", [KeyError("mine"), torch.OutOfMemoryError("mine")])
 def test_what_a_method_raises_about_sound_data_is_its_own(fault):
     def fail(*_):

@@ -125,7 +125,9 @@ class Fit:
         )
 
     def _asked(self, model: nn.Module, batches: Batches) -> None:
-        self.task.loss(model, batches.take(batches.part.indices[:2]))
+        batch = batches.take(batches.part.indices[:2])
+        with understood(model, batch, self.task):
+            self.task.loss(model, batch)
 
     def _descend(
         self, model: nn.Module, batch: Batch, optimizer: Optimizer, *, share: float, halved: bool
@@ -134,7 +136,7 @@ class Fit:
             group["lr"] = self.rate(share)
         batch = batch if self.augment is None else self.augment(batch)
         with half(model, enabled=halved):
-            with understood(model, batch):
+            with understood(model, batch, self.task):
                 loss = self.task.loss(model, batch).mean()
             if self.penalty is not None:
                 loss = loss + self.penalty(model, batch)

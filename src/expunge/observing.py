@@ -157,7 +157,7 @@ def observe(
     seen: list[tuple[Tensor, Tensor, Tensor, Tensor | None]] = []
     with torch.inference_mode(), evaluating(model):
         for ids, batch in batches.indexed():
-            with understood(model, batch):
+            with understood(model, batch, task):
                 answer = task.answer(model, batch)
             kept = (
                 answer.features.float().cpu() if features and answer.features is not None else None

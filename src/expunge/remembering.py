@@ -5,14 +5,14 @@ saw, once a method, would take longer than all methods together.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import Tensor
 
-from expunge.errors import CannotRead
+from expunge.errors import CannotRead, CannotWrite
 from expunge.storing import digest_tensors, load_tensors, save_tensors
 
 log = logging.getLogger("expunge")
@@ -22,8 +22,8 @@ T = TypeVar("T")
 Subject = tuple[object, ...]
 """What an answer is about: objects, and digests of what may change inside them."""
 
-Answers = Sequence[Mapping[str, Tensor]]
-"""What several models answered, each by name."""
+Numbers = Mapping[str, Tensor]
+"""What is found out about a model, by name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,36 +42,37 @@ class Notebook:
         answer: T = page[1]
         return answer
 
-    def written(self, digest: str, find: Callable[[], Answers]) -> Answers:
-        """Answers to what the digest tells all of: as another process wrote them, or found now."""
+    def written(self, digest: str, find: Callable[[], Numbers]) -> Numbers:
+        """Numbers about what the digest tells all of: another process wrote them, or found now.
+
+        What cannot be written is found all the same: the next process finds it again.
+        """
         if self.folder is None:
             return find()
         path = self.folder / f"asked-{digest[:20]}.answers.safetensors"  # a purge knows the ending
         kept = _read(path)
         if kept is None:
             kept = find()
-            flat = {f"{at}.{name}": v for at, each in enumerate(kept) for name, v in each.items()}
-            save_tensors(path, flat, {"answers": digest_tensors(flat)})
+            try:
+                save_tensors(path, kept, {"answers": digest_tensors(kept)})
+            except CannotWrite as why:
+                log.warning("a model will be asked again: %s", why)
         return kept
 
 
-def _read(path: Path) -> Answers | None:
+def _read(path: Path) -> Numbers | None:
     """What is written there; None if that must be found again."""
     if not path.exists():
         return None
     try:
-        flat, meta = load_tensors(path)
+        found, meta = load_tensors(path)
     except CannotRead as why:
-        log.warning("models are asked again: %s", why)
+        log.warning("a model is asked again: %s", why)
         return None
-    if meta.get("answers") != digest_tensors(flat):
-        log.warning("models are asked again: %s was changed after it was written", path)
+    if meta.get("answers") != digest_tensors(found):
+        log.warning("a model is asked again: %s was changed after it was written", path)
         return None
-    found: dict[int, dict[str, Tensor]] = {}
-    for key, value in flat.items():
-        at, _, name = key.partition(".")
-        found.setdefault(int(at), {})[name] = value
-    return [found[at] for at in sorted(found)]
+    return found
 
 
 def _same(one: Subject, other: Subject) -> bool:

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.optim import SGD, Adam, Optimizer
 
+from expunge.accounting import accounted
 from expunge.algebra.sampling import drawn
-from expunge.batching import Batches, is_resident
+from expunge.batching import Batches, data_digest, is_resident
 from expunge.observing import Observation, device_of, evaluating
 from expunge.remembering import Notebook
 from expunge.representing import drawing, thawed
@@ -213,27 +214,24 @@ class Lesson:
 
     def runs_of(self, pupils: Sequence[Pupil], count: int, notebook: Notebook) -> Sequence[Runs]:
         """The same for models that are asked again beside the next one: they are taught once."""
-        owners = [owner for owner, _ in pupils]
-        weights = [_weights(o) for o in owners if isinstance(o, nn.Module)]
+        owners, loads = zip(*pupils, strict=True)
+        weights = [digest_tensors(o.state_dict()) for o in owners if isinstance(o, nn.Module)]
         asked = digest_text(self._digest, str(count), *weights)  # weights may change in place
         return notebook.once(
             f"relearning, {self.exam.name}",
             (asked, self.source, self.exam.source, self.task, *owners),
-            lambda: self._runs_of([load for _, load in pupils], count, notebook),
+            lambda: [self._noted(load(), asked, count, notebook) for load in loads],
         )
 
-    def _runs_of(
-        self, loads: Sequence[Callable[[], nn.Module]], count: int, notebook: Notebook
-    ) -> Sequence[Runs]:
-        """The same again, for other processes too where the notebook is on disk."""
-
-        def taught() -> Sequence[Runs]:
-            return [self.runs(load(), count) for load in loads]
-
+    def _noted(self, model: nn.Module, asked: str, count: int, notebook: Notebook) -> Runs:
+        """The same for other processes too, if the notebook is on disk."""
         if notebook.folder is None:
-            return taught()
-        told = [version("expunge"), self._digest, str(count), *(_weights(load()) for load in loads)]
-        return notebook.written(digest_text(*told), taught)
+            return self.runs(model, count)
+        with seeded(0):  # data with random transforms draw numbers
+            data = [data_digest(source) for source in (self.source, self.exam.source)]
+        made = digest_json([accounted(model), accounted(self.task), str(device_of(model))])
+        told = digest_text(*map(version, ("expunge", "torch")), asked, *data, made)
+        return notebook.written(told, lambda: self.runs(model, count))
 
     @property
     def _digest(self) -> str:
@@ -293,10 +291,6 @@ def _answers(model: nn.Module, task: Task, batch: Batch) -> Tensor:
     with evaluating(model):
         logits: Tensor = task.answer(model, moved(batch, device_of(model))).logits
     return logits
-
-
-def _weights(model: nn.Module) -> str:
-    return digest_tensors(model.state_dict())
 
 
 def _share(of: Tensor) -> Times:

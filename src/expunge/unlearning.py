@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from expunge.batching import Batches
 from expunge.errors import (
     BadSetting,
+    BatchUnreadable,
     BrokenPromise,
     Diverged,
     ExpungeError,
@@ -29,6 +30,7 @@ from expunge.request import Attribute
 from expunge.seeding import seeded
 from expunge.splitting import Part, Split
 from expunge.tasks import Task
+from expunge.tasks.asking import out_of_memory
 
 __all__ = ["seeded", "unlearn", "warm"]
 
@@ -52,10 +54,10 @@ def unlearn(
     with seeded(seed), torch.enable_grad(), half(after, enabled=halved):
         case = _case(split, task, device, report)
         warm()
-        with laid_out(after, partial(_asked, after, case), enabled=halved):
+        ask = partial(_asked, after, case)
+        with _blaming(model, split, task), laid_out(after, ask, enabled=halved):
             start = time.perf_counter()
-            with _blaming(model, split, task):
-                after = _model(method.forget(after.eval(), case), method).eval()
+            after = _model(method.forget(after.eval(), case), method).eval()
             seconds = time.perf_counter() - start
     _check_result(model, after, method, len(report.traces.get("loss", ())))
     return Outcome(
@@ -78,23 +80,29 @@ def _asked(model: nn.Module, case: Case) -> None:
 
 @contextmanager
 def _blaming(model: nn.Module, split: Split, task: Task) -> Iterator[None]:
-    """Where work fails, look first whether the original and the data fit each other at all.
+    """Where work fails, look whether the original and the data fit each other at all.
 
-    Methods may raise whatever they like about samples that are not finite, or not like those of
-    training; the advice belongs to the data then.
+    Methods end in many ways on samples that are not finite, or not like those of training; the
+    advice belongs to the data then. What else goes wrong is the method's own.
     """
     try:
         yield
-    except torch.OutOfMemoryError:
+    except (RuntimeError, IndexError, Diverged, ModelDoesNotFit) as why:
+        if not out_of_memory(why) and (fault := _misfit(deepcopy(model), split, task)):
+            raise fault from why
         raise
-    except Exception as why:
-        if not isinstance(why, ExpungeError) or isinstance(why, (Diverged, ModelDoesNotFit)):
-            for part in (split.forget, split.retain):
-                try:
-                    observe(model, Batches(part, BATCH, device=device_of(model)), task)
-                except ExpungeError as fault:
-                    raise fault from why
-        raise
+
+
+def _misfit(model: nn.Module, split: Split, task: Task) -> ExpungeError | None:
+    """What a model cannot be asked about these data; None if it can, or nobody knows."""
+    try:
+        for part in (split.forget, split.retain):
+            observe(model, Batches(part, BATCH, device=device_of(model)), task)
+    except (BatchUnreadable, Diverged) as fault:
+        return fault
+    except (RuntimeError, OSError, ValueError, LookupError):  # what failed before is the news
+        return None
+    return None
 
 
 def _case(split: Split, task: Task, device: torch.device, report: Report) -> Case:
