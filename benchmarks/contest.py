@@ -29,6 +29,7 @@ from expunge.method import Method
 from expunge.metrics.attribution import Attribution
 from expunge.metrics.relearning import Relearning
 from expunge.observing import snapshot
+from expunge.remembering import Notebook
 from expunge.seeding import seeded
 from expunge.shadowing import shadow_of
 from expunge.splitting import Data
@@ -134,9 +135,8 @@ class Ring:
         """Retrained models; of a method that makes its own kind, as many of that kind."""
         if not _own_kind(method):
             return self.stage.references
-        return References(
-            tuple(self._alike(method, each, begun) for each in self.stage.references.members)
-        )
+        members = (self._alike(method, each, begun) for each in self.stage.references.members)
+        return References(tuple(members), Notebook(begun / "asked"))
 
     def _alike(self, method: Method, reference: Reference, begun: Path) -> Reference:
         """What the method makes of the retained samples by a reference's seed."""

@@ -45,7 +45,7 @@ def channels_last(model: nn.Module, ask: Callable[[], object] = lambda: None) ->
         try:
             with seeded(0), torch.no_grad(), evaluating(model):
                 ask()
-        except RuntimeError:
+        except (RuntimeError, IndexError, TypeError):  # who cannot be asked either way will say so
             _lay(kernels, torch.contiguous_format)
     return model
 
