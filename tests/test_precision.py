@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from expunge import Classification, Fit, Request, Samples, split, unlearn, unlearning
+from expunge.errors import BatchUnreadable
 from expunge.method import Method
 from expunge.methods.finetune import Finetune
 from expunge.precision import bf16_pays, channels_last, half
@@ -117,3 +118,20 @@ def test_whoever_gets_a_model_finds_its_memory_in_the_order_it_was(build, monkey
     after = unlearn(model, parts, Finetune(epochs=1, lr=0.01), task=Classification()).after
     assert after.body.weight.is_contiguous()
     assert not torch.equal(after.body.weight, model.body.weight)
+
+
+def test_training_in_half_precision_asks_a_viewing_model_in_the_order_that_it_bears():
+    data = TensorDataset(torch.randn(12, 2, 8, 8), torch.arange(12) % 2)
+    model = Fit(epochs=1, lr=0.01, batch=6, precision="bf16")(Viewing(), data)
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_words_that_no_model_knows_are_told_alike_in_any_precision(precision):
+    class Reading(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x).mean(1)
+
+    data = TensorDataset(torch.full((12, 3), 9), torch.arange(12) % 2)
+    with pytest.raises(BatchUnreadable, match=r"int64 \(6, 3\)"):
+        Fit(epochs=1, batch=6, precision=precision)(Reading(nn.Embedding(5, 2)), data)
