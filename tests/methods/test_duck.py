@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from expunge import Classes, Classification, Samples
-from expunge.errors import BadSetting, MissingInput, ModelDoesNotFit
+from expunge.errors import BadSetting, Diverged, MissingInput, ModelDoesNotFit
 from expunge.method import Report
 from expunge.methods import duck
 from expunge.methods.duck import Duck
@@ -210,8 +210,9 @@ def test_features_that_are_not_finite_are_refused(blobs):
             return x / torch.zeros_like(x)
 
     model = nn.Sequential(nn.Linear(2, 4), Broken(), nn.Linear(4, 3))
-    with pytest.raises(ModelDoesNotFit, match="not finite"):
+    with pytest.raises(Diverged, match="200 of 200 samples with numbers that are not") as told:
         unlearn(model, blobs.split(Classes((1,))), Duck(), task=TASK)
+    assert "feature layer" in str(told.value.__cause__)
 
 
 def test_a_model_without_a_last_linear_is_told_to_name_a_layer(blobs):

@@ -230,11 +230,12 @@ def test_a_model_without_units_is_refused_unless_all_of_it_moves():
     assert not unchanged(forgotten(bare, selection="full", at_once=0))
 
 
-def test_a_loss_that_is_not_finite_is_told_with_its_step():
+def test_a_loss_that_is_not_finite_is_told_with_its_sample_and_its_step():
     problem = toy()
     problem.split.forget.source.tensors[0][3] = torch.nan
-    with pytest.raises(Diverged, match="the loss is nan at step 3"):
+    with pytest.raises(Diverged, match="first at position 3") as told:
         forgotten(problem, curvature="none", damping=9.0)
+    assert "the loss is nan at step 3" in str(told.value.__cause__)
 
 
 def test_a_block_that_memory_cannot_hold_is_refused_with_its_size(five, monkeypatch):
