@@ -107,10 +107,11 @@ def test_a_layer_that_several_readers_share_can_be_named_instead(toy):
 def test_features_that_are_not_finite_are_refused(toy):
     x, y, z = toy.drawn()
     x[len(x) // 2] = 1e30
-    with pytest.raises(Diverged, match="features"):
+    with pytest.raises(Diverged, match=f"first at position {len(x) // 2}") as told:
         toy.erased(
             toy.built(toy.network), data=TensorDataset(x * 1e9, y, z), task=toy.reading(layer="0")
         )
+    assert "features are to be erased" in str(told.value.__cause__)
 
 
 def test_features_that_are_too_many_are_refused_before_they_are_summed_up(toy):
