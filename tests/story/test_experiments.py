@@ -33,12 +33,13 @@ ONE = "What nothing looks like"
 
 
 def called(command, out, cache, *more):
-    """What is written to a page and its JSON, and what is said meanwhile."""
+    """What is written to a page and its JSON, and what is said meanwhile; no data are at hand."""
+    plain = {name: value for name, value in os.environ.items() if name != "EXPUNGE_DATA"}
     told = subprocess.run(
         [sys.executable, *command, "evidence.toml", "--quick", "--out", str(out), *more],
         check=True,
         cwd=RUN.parent,
-        env=os.environ | {"EXPUNGE_CACHE": str(cache)},
+        env=plain | {"EXPUNGE_CACHE": str(cache)},
         capture_output=True,
         text=True,
     )
