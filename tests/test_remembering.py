@@ -58,9 +58,11 @@ def taught(monkeypatch):
     return seen
 
 
-def steps_of(original, cache, *, seeds=2, task=TASK, parts=PARTS, fresh=build, **settings):
+def steps_of(
+    original, cache, *, seeds=2, task=TASK, parts=PARTS, fresh=build, recipe=RECIPE, **settings
+):
     """What a process finds by its own; nothing of an earlier one is in its memory."""
-    references = retrain(PARTS, RECIPE, task=TASK, seeds=seeds, cache=cache)
+    references = retrain(PARTS, recipe, task=TASK, seeds=seeds, cache=cache)
     outcome = unlearn(original, parts, Finetune(epochs=1), task=task)
     metric = Relearning(build=fresh, runs=2, steps=20, **settings)
     found = audit(outcome, [metric], references=references).measurements
@@ -121,6 +123,18 @@ def test_a_purge_takes_what_was_asked_about_the_forgotten(original, tmp_path):
     assert [*tmp_path.glob("*/asked-*")]
     purge(torch.tensor([2]), data_digest(PARTS.retain.source), tmp_path)
     assert not [*tmp_path.glob("*/asked-*")]
+
+
+class Described(nn.Sequential):
+    """A model that tells of itself, and not of its weights."""
+
+    def describe(self):
+        return {"name": "mine"}
+
+
+def test_models_that_tell_of_themselves_are_told_apart_by_their_weights(original, tmp_path, taught):
+    steps_of(original, tmp_path, recipe=Recipe(lambda: Described(*build()), RECIPE.fit))
+    assert len(taught) == 5
 
 
 def test_one_more_reference_is_taught_alone(original, tmp_path, taught):

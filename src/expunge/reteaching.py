@@ -214,24 +214,29 @@ class Lesson:
 
     def runs_of(self, pupils: Sequence[Pupil], count: int, notebook: Notebook) -> Sequence[Runs]:
         """The same for models that are asked again beside the next one: they are taught once."""
-        owners, loads = zip(*pupils, strict=True)
+        owners = [owner for owner, _ in pupils]
         weights = [digest_tensors(o.state_dict()) for o in owners if isinstance(o, nn.Module)]
         asked = digest_text(self._digest, str(count), *weights)  # weights may change in place
         return notebook.once(
             f"relearning, {self.exam.name}",
             (asked, self.source, self.exam.source, self.task, *owners),
-            lambda: [self._noted(load(), asked, count, notebook) for load in loads],
+            lambda: self._found(pupils, count, notebook),
         )
 
-    def _noted(self, model: nn.Module, asked: str, count: int, notebook: Notebook) -> Runs:
+    def _found(self, pupils: Sequence[Pupil], count: int, notebook: Notebook) -> Sequence[Runs]:
         """The same for other processes too, if the notebook is on disk."""
         if notebook.folder is None:
-            return self.runs(model, count)
+            return [self.runs(load(), count) for _, load in pupils]
         with seeded(0):  # data with random transforms draw numbers
             data = [data_digest(source) for source in (self.source, self.exam.source)]
-        made = digest_json([accounted(model), accounted(self.task), str(device_of(model))])
-        told = digest_text(*map(version, ("expunge", "torch")), asked, *data, made)
-        return notebook.written(told, lambda: self.runs(model, count))
+        told = [*map(version, ("expunge", "torch")), self._digest, *data]
+
+        def noted(model: nn.Module) -> Runs:
+            made = [count, accounted(self.task), accounted(model), str(device_of(model))]
+            asked = digest_text(*told, digest_tensors(model.state_dict()), digest_json(made))
+            return notebook.written(asked, lambda: self.runs(model, count))
+
+        return [noted(load()) for _, load in pupils]
 
     @property
     def _digest(self) -> str:

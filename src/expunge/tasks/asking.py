@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.errors import BatchUnreadable
+from expunge.tasks.reading import mapped
 
 _FAULTS = (RuntimeError, TypeError, IndexError)
 """What torch raises where types, shapes, keywords or numbers are not those of the model."""
@@ -63,12 +64,6 @@ def _told(batch: Any) -> str:
 
 
 def _leaves(batch: Any) -> list[Tensor]:
-    match batch:
-        case Tensor():
-            return [batch]
-        case Mapping():
-            return [leaf for value in batch.values() for leaf in _leaves(value)]
-        case tuple() | list():
-            return [leaf for value in batch for leaf in _leaves(value)]
-        case _:
-            return []
+    found: list[Any] = []
+    mapped(batch, found.append)
+    return [leaf for leaf in found if isinstance(leaf, Tensor)]
