@@ -70,8 +70,7 @@ class Course:
 
     def optimiser(self, learning: Sequence[Tensor]) -> Optimizer:
         """What takes the steps."""
-        kinds: dict[str, type[Adam | SGD]] = {"adam": Adam, "sgd": SGD}
-        return kinds[self.optimizer](learning, lr=self.lr, fused=True)
+        return (Adam if self.optimizer == "adam" else SGD)(learning, lr=self.lr, fused=True)
 
     def draws(self, gone: Rows, kept: Rows, run: int) -> Int[Tensor, "s b"]:
         """Who is learnt from in every step of a run: some that left, some that stay beside them."""
@@ -116,7 +115,7 @@ class Exam:
         """The marks of several models at once, by what they all answer to a batch."""
         said = torch.cat([ask(batch) for batch in self.batches], 1).argmax(2).cpu()
         if not self.removed:
-            return {self.name: _share(said == self.labels)}
+            return {self.name: (said == self.labels).double().mean(1)}
         found = {self.name: self._mark(said, self.removed)}
         for label in self.removed if len(self.removed) > 1 else ():
             found[f"removed class {label}"] = self._mark(said, (label,))
@@ -125,8 +124,8 @@ class Exam:
     def _mark(self, said: Int[Tensor, "k n"], classes: tuple[int, ...]) -> Times:
         among, stays = (torch.tensor(each).long() for each in (classes, self.removed))
         inside, kept = torch.isin(self.labels, among), ~torch.isin(self.labels, stays)
-        right = _share((said == self.labels)[:, inside])
-        return right - _share(torch.isin(said[:, kept], among))
+        right = (said == self.labels)[:, inside].double().mean(1)
+        return right - torch.isin(said[:, kept], among).double().mean(1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -227,12 +226,12 @@ class Lesson:
         """The same for other processes too, if the notebook is on disk."""
         if notebook.folder is None:
             return [self.runs(load(), count) for _, load in pupils]
+        versions = [*map(version, ("expunge", "torch"))]
         with seeded(0):  # data with random transforms draw numbers
-            data = [data_digest(source) for source in (self.source, self.exam.source)]
-        told = [*map(version, ("expunge", "torch")), self._digest, *data]
+            told = [self._digest, *map(data_digest, (self.source, self.exam.source))]
 
         def noted(model: nn.Module) -> Runs:
-            made = [count, accounted(self.task), accounted(model), str(device_of(model))]
+            made = [count, accounted(self.task), accounted(model), str(device_of(model)), versions]
             asked = digest_text(*told, digest_tensors(model.state_dict()), digest_json(made))
             return notebook.written(asked, lambda: self.runs(model, count))
 
@@ -296,7 +295,3 @@ def _answers(model: nn.Module, task: Task, batch: Batch) -> Tensor:
     with evaluating(model):
         logits: Tensor = task.answer(model, moved(batch, device_of(model))).logits
     return logits
-
-
-def _share(of: Tensor) -> Times:
-    return of.double().mean(-1)
