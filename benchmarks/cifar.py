@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from figures import beside
 from finding import Asked, Section, Stage
 from table import Cell, grid
 from torch import nn
@@ -35,6 +36,7 @@ from expunge.tiers import suite
 _STEPS = ("unlearning", "references", "shadow models", "measurements")
 _SHOWN = ("membership AUC, threshold (loss)", "membership AUC, ulira (privacy)", "forget accuracy",
           "test accuracy")  # fmt: skip
+_SHARP = _SHOWN[1]
 
 
 def parts(settings: Mapping[str, Any]) -> list[str]:
@@ -158,7 +160,7 @@ def section(found: Mapping[str, Any], settings: Mapping[str, Any]) -> Section:
     if told:
         head = ["seconds", *_STEPS, "all"]
         text.append(grid(head, [*_costs(told, done)]))
-    return Section(tuple(text), tuple(_asked(done, told)))
+    return Section(tuple(text), tuple(_asked(done, told)), _drawn(done))
 
 
 def _tuning(chosen: Mapping[str, Any]) -> str:
@@ -174,6 +176,20 @@ def _verdicts(done: Mapping[str, Any]) -> Iterator[list[str]]:
     for name, one in done.items():
         word = one["word"] + (", degraded" if one["degraded"] else "")
         yield [name, word, *(_shown(one["measured"][which]) for which in _SHOWN)]
+
+
+def _drawn(done: Mapping[str, Any]) -> str:
+    """The sharpest attack on the networks, on the original and on the references."""
+    rows = []
+    for name, one in done.items():
+        value, interval, original, others = one["measured"][_SHARP]
+        if value is None:
+            continue
+        low, high = interval or (value, value)
+        rows.append({"of": name, "kind": "unlearned", "value": value, "low": low, "high": high})
+        rows += [{"of": name, "kind": "original", "value": original}] if original else []
+        rows += [{"of": name, "kind": "references", "value": other} for other in others]
+    return beside(rows, f"{_SHARP}: .5 tells nothing") if rows else ""
 
 
 def _shown(measured: list[Any]) -> str:

@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from figures import lasting
 from finding import Asked, Section, Stage, interval, spread
 from table import grid
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from expunge import Classes, Outcome, Request, audit, split
 from expunge.algebra.statistics import auc
 from expunge.ensembling import fit_many
+from expunge.examining import Exam
 from expunge.faking import masked
 from expunge.fitting import Fit
 from expunge.metrics.aus import aus
@@ -28,7 +30,7 @@ from expunge.observing import Snapshot, snapshot
 from expunge.planting import joined, taken
 from expunge.problems.digits import digits
 from expunge.recipe import Recipe
-from expunge.reteaching import Course, Exam, Lesson
+from expunge.reteaching import Course, Lesson
 from expunge.seeding import seeded
 from expunge.splitting import Data, Part, Split
 from expunge.tasks import Task
@@ -173,7 +175,10 @@ def section(found: Mapping[str, Any], settings: Mapping[str, Any]) -> Section:
         body.append(["*published*", *(f"{x:.3f}" for x in published[:-1]), str(published[-1])])
     text = _READING.format(**settings)
     asked = _asked(answers, again, settings) if answers and again else ()
-    return Section((text, grid(_HEAD, body)), tuple(asked))
+    shown = {name: again[name] for name in _PUBLISHED if name in again}
+    left = "runs in which threes are not known again"
+    picture = lasting(shown, settings["steps"], left) if shown else ""
+    return Section((text, grid(_HEAD, body)), tuple(asked), picture)
 
 
 def _told(steps: list[float | None], settings: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ from table import grid
 from telling import Left
 
 from expunge.pacing import threads
-from expunge.storing import digest_json, read_json, write_json
+from expunge.storing import digest_json, read_json, write_json, write_text
 
 Found = Mapping[str, Mapping[str, Any]]
 """What every piece of an experiment found, by its name."""
@@ -141,13 +141,12 @@ def write(plan: Plan, cache: Path, results: Path, *, quick: bool) -> None:
             for e in plan.experiments
         ],
     }
-    results.mkdir(parents=True, exist_ok=True)
-    (results / f"{plan.name}.json").write_text(_lines(raw))
+    write_text(results / f"{plan.name}.json", _lines(raw))
     sections = [(e, _section(e, found[e.name])) for e in plan.experiments]
     for experiment, section in sections:
         if section.picture:
-            (results / _picture(plan, experiment)).write_text(section.picture)
-    (results / f"{plan.name}.md").write_text(_page(plan, sections, found, raw))
+            write_text(results / _picture(plan, experiment), section.picture)
+    write_text(results / f"{plan.name}.md", _page(plan, sections, found, raw))
 
 
 def _lines(raw: Mapping[str, Any]) -> str:
@@ -216,6 +215,7 @@ def _page(
         if section.picture:
             lines += [f"![{experiment.name}]({_picture(plan, experiment)})\n"]
         lines += _cost(found[experiment.name], among=raw["machine"])
+        lines += [_again(plan, experiment)]
     return "\n".join(lines)
 
 
@@ -244,6 +244,13 @@ def _summary(every: list[tuple[Experiment, Asked]]) -> Iterator[str]:
 
 def _mark(asked: Asked) -> str:
     return "yes" if asked.met else "**no**"
+
+
+def _again(plan: Plan, experiment: Experiment) -> str:
+    """How to run an experiment once more."""
+    data = " --data DIR" if experiment.data else ""
+    return (f'Again: `python benchmarks/run.py benchmarks/{plan.name}.toml{data} '
+            f'--only "{experiment.name}" --out FOLDER`\n')  # fmt: skip
 
 
 def _cost(found: Found, among: str) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -12,52 +11,13 @@ import scattering
 import standings
 import streams
 import torch
+from columns import COLUMNS, Column, glossary
 from table import Cell, Row, Table, grid
 
 from expunge.algebra.statistics import mean_interval
+from expunge.storing import write_text
 
 Found = list[tuple[Cell, Row, list[dict[str, Any]]]]
-
-
-@dataclass(frozen=True)
-class Column:
-    """A measurement and its heading; several names where a request decides which one there is."""
-
-    title: str
-    names: tuple[str, ...]
-    percent: bool = False
-
-    def of(self, cell: Cell) -> list["Column"]:
-        """The same for every attribute that leaves; itself, where it is about none."""
-        if "{}" not in self.title:
-            return [self]
-        return [
-            replace(self, title=self.title.format(a), names=tuple(n.format(a) for n in self.names))
-            for a in cell.attributes
-        ]
-
-
-COLUMNS = (
-    Column("forgotten, unseen", ("test accuracy, removed classes",), percent=True),
-    Column("forgotten, trained on", ("forget accuracy",), percent=True),
-    Column("kept, unseen", ("test accuracy, kept classes", "test accuracy"), percent=True),
-    Column("kept, trained on", ("retain accuracy",), percent=True),
-    Column("average gap", ("average gap (points)",)),
-    Column("AUS", ("AUS",)),
-    Column("loss of the forgotten", ("forget loss",)),
-    Column("threshold AUC", ("membership AUC, threshold (loss)",)),
-    Column("U-LiRA AUC", ("membership AUC, ulira (privacy)",)),
-    Column("probe AUC", ("class-probe AUC", "membership-probe AUC")),
-    Column("task, unseen", ("test accuracy",), percent=True),
-    Column("{} beyond the task, bits", ("conditional leakage (bits), {}",)),
-    Column("{} in all, bits", ("leakage (bits), {}",)),
-    Column("{} gain over the guess", ("leakage (accuracy gain), {}",), percent=True),
-    Column("{} in the logits, bits", ("conditional leakage in the logits (bits), {}",)),
-    Column("{} after a re-attack, bits", ("re-attack (bits), {}",)),
-    Column("parity gap of {}", ("demographic parity gap, {}",), percent=True),
-    Column("odds gap of {}", ("equalised odds gap, {}",), percent=True),
-    Column("worst group of {}", ("worst-group accuracy, {}",), percent=True),
-)
 
 
 def write(table: Table, found: Found, results: Path, *, quick: bool) -> None:
@@ -69,12 +29,11 @@ def write(table: Table, found: Found, results: Path, *, quick: bool) -> None:
         ),
         "rows": [run for _, _, runs in found for run in runs],
     }
-    results.mkdir(parents=True, exist_ok=True)
-    (results / f"{table.name}.json").write_text(_lines(raw))
-    (results / f"{table.name}.md").write_text(_page(table, found, raw))
+    write_text(results / f"{table.name}.json", _lines(raw))
+    write_text(results / f"{table.name}.md", _page(table, found, raw))
     cells = [(cell, _mine(_every(cell, found))) for cell in table.cells]
     drawn = drawing.drawn(cells) if table.cap is None else scattering.drawn(cells, table.cap)
-    (results / f"{table.name}.svg").write_text(drawn)
+    write_text(results / f"{table.name}.svg", drawn)
 
 
 def _lines(raw: dict[str, Any]) -> str:
@@ -93,15 +52,13 @@ def _page(table: Table, found: Found, raw: dict[str, Any]) -> str:
         f"Measured on {raw['machine']}; one thread a process, two processes side by side.\n",
     ]
     columns = [c for c in COLUMNS if c.title in (table.columns or _USUAL)]
-    if table.cap is None:
-        sections = [
-            _section(cell, found, columns) + "\n" + table.again(cell) for cell in table.cells
-        ]
-        return "\n".join([*head, _READING, f"![{_DRAWN}]({table.name}.svg)\n", *sections])
-    head += [standings.READING.format(cap=table.cap), f"![Gap against time]({table.name}.svg)\n"]
-    return "\n".join(
-        head + [_contest(cell, found, columns) + "\n" + table.again(cell) for cell in table.cells]
-    )
+    contest = table.cap is not None
+    reading = standings.READING.format(cap=table.cap) if contest else _READING
+    section = _contest if contest else _section
+    drawn = "Gap against time" if contest else _DRAWN
+    head += [reading, glossary(columns), f"![{drawn}]({table.name}.svg)\n"]
+    cells = [f"{section(cell, found, columns)}\n{table.again(cell)}" for cell in table.cells]
+    return "\n".join(head + cells)
 
 
 _DRAWN = "Each method beside retraining, cell by cell"
@@ -117,12 +74,9 @@ _USUAL = {
 _READING = """\
 Values are means over seeds with their 95 % t-interval, or without one where all seeds agree; with
 one seed, the interval is that of the test samples. In parentheses: the difference to the model
-retrained without the forget set, by the same recipe and seed. *Threshold AUC* is how well an
-attacker tells forgotten samples from unseen ones by their loss; *probe AUC* is how well a linear
-probe on the last features tells the forgotten class from the others (for samples: forgotten
-samples from unseen ones). What counts there is the distance to retraining, not to 0.5. *Seconds*
-are those of the processor, on one thread; *time* is their share of what retraining takes,
-extrapolated from an epoch over 4,096 samples where it is long.
+retrained without the forget set, by the same recipe and seed. *Seconds* are those of the processor,
+on one thread; *time* is their share of what retraining takes, extrapolated from an epoch over 4,096
+samples where it is long; *steps* are updates of the weights.
 """
 
 
@@ -155,12 +109,13 @@ def _contest(cell: Cell, found: Found, asked_for: Sequence[Column]) -> str:
     mine = standings.ranked(_mine(every))
     if not mine:
         return "\n".join([f"## {cell.name}\n\nNot run yet.\n", *_failures(every)])
-    first = max((runs for _, runs in mine if not runs[0]["own"]), key=len)
+    usual = [runs for _, runs in mine if not runs[0]["own"]]  # they share their references
+    first = max(usual or [runs for _, runs in mine], key=len)
     columns = _columns(cell, asked_for, first)
     sharp = [standings.POWER] if any(standings.power(runs) != "-" for _, runs in mine) else []
     head = ["method", "verdict", *(c.title for c in columns), *sharp, "seconds", "time",
             *standings.HEAD]  # fmt: skip
-    taken = [run["retraining_seconds"] for run in first]
+    taken = [run["retraining_seconds"] for _, runs in mine for run in runs]
     seconds, blank = _spread(taken, "{:.1f}" if min(taken) > 10 else "{:.2f}"), [""] * 2
     body = [
         ["untouched", "", *(_common(c, first, "original") for c in columns), *("" for _ in sharp),

@@ -67,21 +67,18 @@ def _open(table: Table, results: Path) -> int:
 
 
 def kept(results: Path, cell: Cell, seed: int, row: Row) -> Path:
-    """Where a row's result is: named by its cell and request, its method, settings and seed.
+    """Where a row's result is: named by all that it depends on but the code and a table's cap.
 
-    Not by the code, nor by the cell's look and record, the row's effort, or the table's cap: after
-    a change of these the old row must be deleted.
+    After a change of these the old row must be deleted.
     """
     known = [
         cell.name,
-        dict(cell.settings),
-        dict(cell.forget),
-        row.method,
-        dict(row.settings),
+        [dict(each) for each in (cell.settings, cell.forget, cell.record, cell.look)],
+        [row.method, dict(row.settings), row.effort],
         seed,
+        cell.device,
     ]
-    key = digest_json([*known, cell.device] if cell.device else known)
-    return results / f"{key[:20]}.json"
+    return results / f"{digest_json(known)[:20]}.json"
 
 
 def recall(page: Path, results: Path) -> None:
@@ -113,6 +110,7 @@ def _tried(place: Solo | Ring, cell: Cell, seed: int, row: Row) -> dict[str, Any
         found = place.tried(row, seed)
     except (Diverged, ModelDoesNotFit) as why:
         return told | {"failed": why.fact}
+    found["settings"].pop("history", None)  # a folder of this machine
     found["measurements"] = {name: _told(m) for name, m in found["measurements"].items()}
     return told | found | _circumstances(cell.device)
 

@@ -40,7 +40,7 @@ def _table(told: argparse.Namespace) -> None:
         told.table, quick=told.quick, seeds=told.seeds, only=told.only, device=told.device
     )
     if not found.cells:
-        raise SystemExit(f"no cell of {told.table} is named like {told.only!r}")
+        raise SystemExit(f"no cell or row of {told.table} is named like {told.only!r}")
     part = told.quick or told.seeds or told.only
     if told.stage in ("all", "page") and part and told.out == RESULTS:
         raise SystemExit("a part of a table is not the table: name another folder with --out")
@@ -79,7 +79,11 @@ def _told() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=os.environ.get("EXPUNGE_DATA"))
     parser.add_argument("--seeds", type=int, help="at most so many seeds a cell")
     parser.add_argument("--quick", action="store_true", help="small stand-ins, one seed")
-    parser.add_argument("--only", default="", help="cells or experiments that are called like this")
+    parser.add_argument(
+        "--only",
+        default="",
+        help='experiments, cells or rows ("CELL: ROW") that are called like this',
+    )
     parser.add_argument(
         "--device", default="", help="cuda: CIFAR-10 in full width there, in results of their own"
     )

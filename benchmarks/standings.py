@@ -15,21 +15,16 @@ HEAD = ["passes", "memory, MB"]
 READING = """\
 Values are means over seeds with their 95 % t-interval, or without one where all seeds agree; with
 one seed, the interval is that of the test samples. In parentheses: the difference to the mean of
-the retrained models. *Probe AUC* is how well a linear probe on the last features tells the
-forgotten class from the others (for samples: forgotten samples from unseen ones). *Seconds* are
-those of the processor, on one thread.
+the retrained models. *Retrained* is the mean of five models with seeds of their own; a method that
+makes a model of its own kind stands beside five of that kind.
 
-*Average gap* is the mean distance to the retrained models in accuracy on the forgotten, the kept
-and the unseen samples, and in how many of the forgotten an attack takes for unseen; what each
-retrained model scores against the others stands in its row. *Retrained* is the mean of five models
-with seeds of their own; a method that makes a model of its own kind stands beside five of that
-kind. *Time* is the share of retraining's; † marks what takes more than {cap:.0%} of it with any
-seed, even with the effort that is named; such methods stand below the others. Seconds of short work
-are the median of five times. *Passes* counts operations, a forward pass of the training set being
-one; *memory* is the peak beyond what was held before, model and data not counted. *Verdict* is what
-`expunge.judge` says of every seed. *U-LiRA* has other shadow models in every row, unlearned by its
-method, so that only the difference in parentheses says something, and only where it *would have
-caught the original*: of how many seeds that is so stands beside it.
+*Verdict* is what `expunge.judge` says of every seed; *degraded* is who is worse than retraining, by
+accuracy or by loss, on what stays. *Seconds* are those of the processor, on one thread;
+those of short work are the median of five times. *Time* is their share of what retraining takes,
+which is measured anew before every row; † marks what takes more than {cap:.0%} of it with any seed,
+even with the effort that is named; such methods stand below the others. *Passes* counts operations,
+a forward pass of the training set being one; *memory* is the peak beyond what was held before,
+model and data not counted.
 """
 POWER = "U-LiRA catches the original"
 _GAP, _SHARP = "average gap (points)", "membership AUC, ulira (privacy)"
@@ -54,7 +49,7 @@ def title(row: Row, runs: Sequence[Run]) -> str:
 def verdicts(runs: Sequence[Run]) -> str:
     """The word, or how often each of several was said."""
     said: list[str] = [run["verdict"] for run in runs]
-    words = sorted(set(said), key=lambda word: -said.count(word))
+    words = sorted(set(said), key=lambda word: (-said.count(word), word))
     if len(words) == 1:
         return words[0]
     return "; ".join(f"{word}: {said.count(word)}" for word in words)

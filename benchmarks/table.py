@@ -114,7 +114,8 @@ class Table:
         bundled = "" if cell.problem in _BUNDLED else " --data DIR"
         only = cell.name.removesuffix(_FULL).replace(_FULL, _SMALL)
         return (f'Again: `python benchmarks/run.py benchmarks/{self.file}{bundled} '
-                f'--only "{only}"{where} --out FOLDER`\n')  # fmt: skip
+                f'--only "{only}"{where} --out FOLDER`; one row alone: '
+                f'`--only "{only}: {cell.rows[0].name}"`\n')  # fmt: skip
 
 
 _BUNDLED = ("digits", "coloured_digits")
@@ -138,20 +139,26 @@ def read(
 ) -> Table:
     """Read a table; ``quick`` takes each cell's smaller stand-in, and one seed.
 
+    ``only`` leaves the rows whose "CELL: ROW" holds it: all rows of a cell, where its name does.
     On a device of its own, problems are as large as they are published, and others are left out.
     """
     body = tomllib.loads(path.read_text(encoding="utf-8"))
-    cells = tuple(
+    each = (
         _cell(cell, body["rows"], quick=quick, seeds=1 if quick else seeds)
         for cell in body["cell"]
-        if only in cell["name"] and (not quick or "quick" in cell)
+        if not quick or "quick" in cell
     )
+    cells = tuple(cell for cell in (_named(cell, only) for cell in each) if cell.rows)
     if device:
         cells = tuple(_large(cell, device) for cell in cells if cell.problem in _LARGE)
     columns = tuple(body.get("columns", ()))
     name = "-".join([path.stem, *device_name(device).lower().replace(":", " ").split()])
     cap = body.get("cap")
     return Table(name, body["title"], body["about"], cells, columns, cap, path.name)
+
+
+def _named(cell: Cell, only: str) -> Cell:
+    return replace(cell, rows=tuple(r for r in cell.rows if only in f"{cell.name}: {r.name}"))
 
 
 def _cell(

@@ -9,8 +9,9 @@ from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
 from expunge import Classes, Classification, Request, reteaching, split
+from expunge.examining import Exam
 from expunge.observing import snapshot
-from expunge.reteaching import Course, Exam, Lesson, _Abreast, _Alone
+from expunge.reteaching import Course, Lesson, _Abreast, _Alone
 
 N, TEST, D, C, GONE = 240, 120, 6, 4, 2
 TASK = Classification()

@@ -20,9 +20,9 @@ from torch.nn.modules.conv import _ConvNd
 from torch.optim import SGD, Adam, Optimizer
 
 from expunge.accounting import accounted
-from expunge.algebra.sampling import drawn
 from expunge.batching import Batches, data_digest, is_resident
-from expunge.observing import Observation, device_of, evaluating
+from expunge.examining import Exam, Marks, Rows, answered
+from expunge.observing import device_of, evaluating
 from expunge.remembering import Notebook
 from expunge.representing import drawing, thawed
 from expunge.seeding import seeded
@@ -34,15 +34,10 @@ from expunge.tasks.reading import mapped, moved
 
 log = logging.getLogger("expunge")
 
-_AT_ONCE = 128  # samples of a pass
-
 _SMALL = 100_000  # parameters: larger models spend their time within operations, not between them
 
 _TRIED = 6  # steps in which a stack is held beside one copy
 _ALIKE = 1e-3  # of the largest logit: copies side by side may differ by so much from one alone
-
-Marks = Mapping[str, float]
-"""How right a model is, by what it is asked about."""
 
 Times = Float[Tensor, " r"]
 """Steps of every run; infinite where it did not come so far."""
@@ -52,8 +47,6 @@ Runs = Mapping[str, Times]
 
 Pupil = tuple[object, Callable[[], nn.Module]]
 """Whose model it is, and how it is had."""
-
-Rows = Int[Tensor, " _"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,53 +75,6 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Exam:
-    """Samples that tell how far a model has come, in batches."""
-
-    source: Data
-    batches: tuple[Batch, ...]
-    ids: Rows
-    labels: Rows
-    removed: tuple[int, ...]  # classes that left; none: single samples did
-    name: str  # of all that is asked
-
-    @classmethod
-    def about(
-        cls, source: Data, asked: Observation, removed: tuple[int, ...], name: str, most: int
-    ) -> "Exam":
-        """An exam on at most so many samples of what left, and as many of what stays."""
-        gone = torch.isin(asked.labels, torch.tensor(removed).long())
-        sides = (asked.only(gone), asked.only(~gone))
-        seen = [side.only(drawn(side.ids, most)) for side in sides]
-        ids, labels = (torch.cat([getattr(x, what) for x in seen]) for what in ("ids", "labels"))
-        reader = Batches(Part(source, ids))
-        batches = tuple(map(reader.take, ids.split(_AT_ONCE)))
-        return cls(source, batches, ids, labels, removed, name)
-
-    def marks(self, model: nn.Module, task: Task) -> Marks:
-        """Share of right answers, less the share of false alarms; for each class, if several."""
-        found = self.marked(lambda batch: _answers(model, task, batch)[None])
-        return {name: mark.item() for name, mark in found.items()}
-
-    @torch.no_grad()
-    def marked(self, ask: Callable[[Batch], Float[Tensor, "k n c"]]) -> Mapping[str, Times]:
-        """The marks of several models at once, by what they all answer to a batch."""
-        said = torch.cat([ask(batch) for batch in self.batches], 1).argmax(2).cpu()
-        if not self.removed:
-            return {self.name: (said == self.labels).double().mean(1)}
-        found = {self.name: self._mark(said, self.removed)}
-        for label in self.removed if len(self.removed) > 1 else ():
-            found[f"removed class {label}"] = self._mark(said, (label,))
-        return found
-
-    def _mark(self, said: Int[Tensor, "k n"], classes: tuple[int, ...]) -> Times:
-        among, stays = (torch.tensor(each).long() for each in (classes, self.removed))
-        inside, kept = torch.isin(self.labels, among), ~torch.isin(self.labels, stays)
-        right = (said == self.labels)[:, inside].double().mean(1)
-        return right - torch.isin(said[:, kept], among).double().mean(1)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class _Alone:
     """One copy."""
 
@@ -144,7 +90,7 @@ class _Alone:
         return cls(copy, lesson.task, lesson.reader(device_of(copy)), optimizer)
 
     def answers(self, batch: Batch) -> Float[Tensor, "k n c"]:
-        return _answers(self.model, self.task, batch)[None]
+        return answered(self.model, self.task, batch)[None]
 
     def learn(self, ids: Int[Tensor, "k b"]) -> None:
         loss = self.task.loss(self.model.train(), self.reader.take(ids[0])).mean()
@@ -253,7 +199,7 @@ class Lesson:
         reached = {name: torch.full((runs,), inf).double() for name in self.goals}
         for step in range(steps + 1):
             if step % self.course.every == 0 or step == steps:
-                marks = self.exam.marked(pupils.answers)
+                marks = self.exam.marked(pupils.answers, self.goals)
                 for name, goal in self.goals.items():
                     reached[name][(marks[name] >= goal) & reached[name].isinf()] = step
                 if all(times.isfinite().all() for times in reached.values()):
@@ -289,9 +235,3 @@ class Lesson:
         convolves = any(isinstance(module, _ConvNd) for module in model.modules())
         small = sum(p.numel() for p in parameters) <= _SMALL
         return plain and small and not convolves and is_resident(root)
-
-
-def _answers(model: nn.Module, task: Task, batch: Batch) -> Tensor:
-    with evaluating(model):
-        logits: Tensor = task.answer(model, moved(batch, device_of(model))).logits
-    return logits

@@ -22,10 +22,11 @@ from expunge import (
 )
 from expunge.ensembles import Reference, References
 from expunge.errors import BadSetting, MissingInput
+from expunge.examining import Exam
 from expunge.metric import Trial
 from expunge.metrics.relearning import Relearning
 from expunge.observing import Observation, Snapshot, snapshot
-from expunge.reteaching import Exam, Lesson
+from expunge.reteaching import Lesson
 from expunge.unlearning import seeded
 
 N, TEST, D, C, GONE = 240, 120, 6, 4, 2

@@ -38,10 +38,11 @@ from expunge.algebra.statistics import Interval, mean_interval
 from expunge.algebra.survival import lasting, median, restricted_mean
 from expunge.ensembles import References
 from expunge.errors import BadSetting, MissingInput
+from expunge.examining import Exam
 from expunge.metric import Exhibit, Measurement, Metric, Trial
 from expunge.observing import Snapshot, device_of
 from expunge.representing import untrained
-from expunge.reteaching import Course, Exam, Lesson, Pupil, Runs, Times
+from expunge.reteaching import Course, Lesson, Pupil, Runs, Times
 from expunge.tasks import Kind
 
 _CLASSES, _SAMPLES = "removed classes", "removed samples"
