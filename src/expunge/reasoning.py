@@ -249,9 +249,9 @@ def _lies_with_the_original(m: Measurement, place: int) -> bool:
     apart = towards * (m.target[place] - middle)
     spread = (sum((x - middle) ** 2 for x in rest) / (len(rest) - 1)) ** 0.5
     usual = float(stats.t.ppf(1 - STRICT_LEVEL, len(rest) - 1)) * spread
-    return apart > max(
-        2 * m.comparison.margin, abs(m.original.value - m.target[place])
-    ) and apart > min(usual * (1 + 1 / len(rest)) ** 0.5, _reach(m))
+    expected = usual * (1 + 1 / len(rest)) ** 0.5 if len(rest) >= FEWEST else 0.0  # of two: nothing
+    least = max(2 * m.comparison.margin, 2 * _reach(m), expected)  # of several models and questions
+    return apart > max(least, abs(m.original.value - m.target[place]))
 
 
 def _known_to_all(m: Measurement) -> str:

@@ -135,6 +135,13 @@ def test_references_that_differ_by_chance_are_not_suspected(scores, measured, ju
     assert judged(known(scores, half=0.2)(measured(AUC))).word == "equivalent"
 
 
+@pytest.mark.parametrize("scores", [(0.30, 0.31, 0.55), (0.62, 0.62, 0.9), (0.5, 0.5, 0.5, 0.95)])
+def test_of_few_samples_no_reference_is_suspected_because_others_agree(scores, measured, judged):
+    assert not any(
+        "trained on" in why for why in judged(known(scores, half=0.3)(measured(AUC))).reasons
+    )
+
+
 def test_references_that_all_know_the_forget_set_leave_no_power_and_are_asked_about(
     measured, judged, said
 ):
