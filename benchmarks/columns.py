@@ -14,6 +14,7 @@ class Column:
     names: tuple[str, ...]
     told: str  # what the heading means
     percent: bool = False
+    digits: int = 3  # behind the point, where it is no percentage
 
     def of(self, cell: Cell) -> list["Column"]:
         """The same for every attribute that leaves; itself, where it is about none."""
@@ -100,6 +101,7 @@ COLUMNS = (
         "how many training steps on some of the forgotten samples bring back four fifths of what "
         "the original knew; no more than 400 are tried, and 400 may mean any number beyond. Who "
         "needs fewer than retrained models still holds something",
+        digits=0,
     ),
     Column("task, unseen", ("test accuracy",), "accuracy on test samples", percent=True),
     Column(

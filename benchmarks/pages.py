@@ -224,7 +224,7 @@ def _shown(column: Column, values: list[float], interval: Sequence[float] | None
 
 def _number(column: Column, value: float, *, signed: bool = False) -> str:
     sign = "+" if signed else ""
-    scaled, digits = (100 * value, 1) if column.percent else (value, 3)
+    scaled, digits = (100 * value, 1) if column.percent else (value, column.digits)
     return f"{scaled:{sign}.{digits}f}" + (" %" if column.percent else "")
 
 

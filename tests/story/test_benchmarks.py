@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ RUN = Path(__file__).parents[2] / "benchmarks" / "run.py"
 TABLE = RUN.with_name("duck.toml")
 STAGES = """
 import sys
+import time
 
 import run
 
@@ -59,4 +62,24 @@ def test_a_table_may_be_spread_over_several_processes(tmp_path):
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "rows").iterdir()}
     again, _ = called((str(RUN),), tmp_path / "out", tmp_path / "cache")
     assert again == raw
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
+
+
+@pytest.mark.slow
+def test_a_table_that_is_killed_goes_on_where_it_was(tmp_path):
+    out, cache = tmp_path / "out", tmp_path / "cache"
+    command = [sys.executable, str(RUN), str(TABLE), "--quick", "--out", str(out)]
+    environment = os.environ | {"EXPUNGE_CACHE": str(cache)}
+    running = subprocess.Popen(
+        command, cwd=RUN.parent, env=environment, start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    while not [*cache.glob("rows/*.json")]:
+        assert running.poll() is None
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert not out.exists()
+    kept = {path: path.stat().st_mtime_ns for path in cache.glob("rows/*.json")}
+    raw, _ = called((str(RUN),), out, cache)
+    assert {row["row"] for row in raw["rows"]} == {"duck", "finetune", "neggrad", "random_labels"}
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
