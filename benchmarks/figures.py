@@ -38,7 +38,7 @@ def beside(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     spread = base.mark_rule().encode(alt.X("low:Q"), alt.X2("high:Q"))
     dots = base.mark_point(filled=True, size=70, opacity=1).encode(
         alt.X("value:Q", title=title).scale(zero=False),
-        alt.Shape("kind:N", title=None, sort=kinds),
+        alt.Shape("kind:N", title=None, sort=kinds).legend(None),
     )
     return _svg(spread + dots)
 
