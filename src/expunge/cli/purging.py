@@ -1,0 +1,66 @@
+"""What caches and runs hold of forgotten samples, and how it goes.
+
+What tells whose they are goes last, of each folder and of all: a purge that was interrupted finds
+the rest by it when it is done again.
+"""
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from expunge.cli.runs import REHEARSAL, REQUEST, abandoned, read_request, without
+from expunge.scoring import SCORES
+from expunge.shelving import purge
+from expunge.storing import forget_file
+
+
+class Purged(NamedTuple):
+    """The files that are gone, and the requests that list fewer samples now."""
+
+    removed: list[Path]
+    rewritten: list[Path]
+
+
+def purged_request(runs: Path, folder: Path, cache: Path) -> Purged:
+    """Remove what is held of the samples of a request, everywhere; its own folder comes last."""
+    asked = read_request(folder)
+    for left in (*abandoned(runs), *runs.glob(f".{folder.name}.*.partial")):
+        shutil.rmtree(left, ignore_errors=True)
+    positions, train = {*asked["positions"]}, asked["training data"]
+    if not positions:  # an earlier purge has taken them, perhaps not to its end
+        return Purged(_emptied(folder), [])
+    others = [each for each in _alike(runs, train) if each != folder]
+    found = [_taken(each, positions) for each in others]
+    cached = Purged(purge(torch.tensor(sorted(positions)), train, cache), [])
+    return _together(*found, cached, _taken(folder, positions))
+
+
+def _alike(runs: Path, train: str) -> list[Path]:
+    """The folders of all runs on this training set."""
+    found = [path.parent for path in sorted(runs.glob(f"*/{REQUEST}"))]
+    return [each for each in found if read_request(each)["training data"] == train]
+
+
+def _taken(folder: Path, positions: set[int]) -> Purged:
+    """Take samples out of a run: first what is said of them, then what lists them."""
+    if not positions & {*read_request(folder)["positions"]}:
+        return Purged(_removed(folder / REHEARSAL), [])  # canaries may be anybody
+    removed = _emptied(folder)
+    without(folder, positions)
+    return Purged(removed, [folder / REQUEST])
+
+
+def _emptied(folder: Path) -> list[Path]:
+    """Remove all that a run says of single samples, and files that somebody wrote half of."""
+    return _removed(folder / SCORES, folder / REHEARSAL, *folder.glob(".*.partial"))
+
+
+def _removed(*paths: Path) -> list[Path]:
+    return [path for path in paths if forget_file(path)]
+
+
+def _together(*found: Purged) -> Purged:
+    return Purged([p for each in found for p in each.removed],
+                  [p for each in found for p in each.rewritten])  # fmt: skip
