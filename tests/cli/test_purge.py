@@ -104,3 +104,69 @@ def test_a_shelf_that_cannot_be_told_is_named_with_what_to_do(expunge, project):
     ended = expunge("purge", "r1")
     assert ended.code == 2
     assert f"remove {about.parent.relative_to(project)}" in ended.err.replace("\n", " ")
+
+
+@pytest.fixture
+def compared(expunge, hasty, project):  # noqa: ARG001 - it changes the project before
+    """A project whose cache tells of samples that no run names."""
+    methods = ("--method", "finetune", "--method", "random_labels")
+    ended = expunge("compare", *methods, "--samples", "3,14", "--set", "finetune.epochs=1")
+    assert ended.code != 2, ended.err
+    (about,) = [
+        p for p in project.glob("cache/*/about.json") if read_json(p, "references")["forget"]
+    ]
+    return about
+
+
+def test_samples_that_no_run_names_are_purged_from_the_cache(expunge, compared, project):
+    assert [*project.glob("cache/*/*.answers.safetensors")]
+    ended = expunge("purge", "--samples", "3,14", "--json")
+    assert ended.code == 0
+    assert ended.body["removed"]
+    assert not [*project.glob("cache/*/*.answers.safetensors")]
+    assert read_json(compared, "references")["forget"] == []
+
+
+def test_a_purge_of_samples_takes_them_out_of_runs_as_well(expunge, shared):
+    ended = expunge("purge", "--samples", "14", "--json")
+    assert len(ended.body["rewritten"]) == 2
+    assert not [*shared.glob("*/scores.safetensors")]
+    assert read_json(shared / "a/request.json", "request")["positions"] == [3]
+
+
+@pytest.mark.usefixtures("shared")
+def test_a_purge_of_a_class_leaves_the_others_alone(expunge, project):
+    ended = expunge("purge", "--classes", "0", "--json")  # 3 and 15 are of it, 14 is not
+    assert len(ended.body["rewritten"]) == 2
+    for name in ("a", "b"):
+        body = read_json(project / "runs" / name / "request.json", "request")
+        assert body["positions"] == [14]
+
+
+@pytest.mark.parametrize(
+    "named", [(), ("r1", "--samples", "3"), ("--samples", "3", "--classes", "1")]
+)
+def test_a_purge_wants_to_know_of_what(expunge, named):
+    ended = expunge("purge", *named)
+    assert ended.code == 2
+    assert "--samples 3,14" in ended.err
+
+
+def test_the_doctor_names_the_command_that_purges_what_no_run_names(expunge, compared):
+    (note,) = expunge("doctor", "--json").body["notes"]
+    assert str(compared.parent.name) in note
+    assert "`expunge purge --samples 3,14` removes it" in note
+    expunge("purge", "--samples", "3,14")
+    assert expunge("doctor", "--json").body["notes"] == []
+
+
+@pytest.mark.usefixtures("compared")
+def test_the_doctor_says_what_to_remove_where_the_data_are_others_by_now(expunge, change):
+    change("toy_data.py", "_made(60, 1)", "_made(60, 11)")
+    (note,) = expunge("doctor", "--json").body["notes"]
+    assert "another training set: remove the folder" in note
+
+
+@pytest.mark.usefixtures("ran")
+def test_the_doctor_is_silent_about_what_a_run_names(expunge):
+    assert expunge("doctor", "--json").body["notes"] == []

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from expunge.batching import data_digest
 from expunge.catalogue import default_attack, find
 from expunge.cli.guests import at, blaming, resolved, watched
 from expunge.cli.keys import ADDRESSES, Keys, read
@@ -76,6 +77,12 @@ class Project:
     def train(self) -> Data:
         """What the model was trained on."""
         return self._data("train")
+
+    @cached_property
+    def train_digest(self) -> str:
+        """What tells it from every other training set, as runs and shelves name it."""
+        with seeded(0):  # data with random transforms draw numbers
+            return data_digest(self.train)
 
     @cached_property
     def test(self) -> Data:

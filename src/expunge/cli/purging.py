@@ -5,6 +5,7 @@ the rest by it when it is done again.
 """
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ import torch
 
 from expunge.cli.runs import REHEARSAL, REQUEST, abandoned, read_request, without
 from expunge.scoring import SCORES
-from expunge.shelving import purge
+from expunge.shelving import purge, told
 from expunge.storing import forget_file
 
 
@@ -26,15 +27,45 @@ class Purged(NamedTuple):
 def purged_request(runs: Path, folder: Path, cache: Path) -> Purged:
     """Remove what is held of the samples of a request, everywhere; its own folder comes last."""
     asked = read_request(folder)
-    for left in (*abandoned(runs), *runs.glob(f".{folder.name}.*.partial")):
-        shutil.rmtree(left, ignore_errors=True)
+    swept = _swept(*abandoned(runs), *runs.glob(f".{folder.name}.*.partial"))
     positions, train = {*asked["positions"]}, asked["training data"]
     if not positions:  # an earlier purge has taken them, perhaps not to its end
-        return Purged(_emptied(folder), [])
-    others = [each for each in _alike(runs, train) if each != folder]
-    found = [_taken(each, positions) for each in others]
-    cached = Purged(purge(torch.tensor(sorted(positions)), train, cache), [])
-    return _together(*found, cached, _taken(folder, positions))
+        return _together(swept, Purged(_emptied(folder), []))
+    others = [_taken(each, positions) for each in _alike(runs, train) if each != folder]
+    return _together(swept, *others, _cached(positions, train, cache), _taken(folder, positions))
+
+
+def purged_samples(runs: Path, positions: set[int], train: str, cache: Path) -> Purged:
+    """Remove what is held of samples of a training set, whether or not a request tells of them."""
+    swept = _swept(*abandoned(runs))
+    found = [_taken(each, positions) for each in _alike(runs, train)]
+    return _together(swept, *found, _cached(positions, train, cache))
+
+
+def unclaimed(runs: Path, cache: Path) -> Iterator[tuple[Path, str, list[int]]]:
+    """The shelves of a cache that list samples of which no run tells: their training set, and who.
+
+    Models were compared or judged there that no run left; or a run was killed, or is at work.
+    """
+    asked = [read_request(path.parent) for path in sorted(runs.glob(f"*/{REQUEST}"))]
+    for about in sorted(cache.glob("*/about.json")):
+        shelf = told(about)
+        known = {i for each in asked if each["training data"] == shelf["train"]
+                 for i in each["positions"]}  # fmt: skip
+        left = sorted({*shelf["forget"]} - known)
+        if left:
+            yield about.parent, shelf["train"], left
+
+
+def _swept(*left: Path) -> Purged:
+    """Remove what killed runs left."""
+    for each in left:
+        shutil.rmtree(each, ignore_errors=True)
+    return Purged([*left], [])
+
+
+def _cached(positions: set[int], train: str, cache: Path) -> Purged:
+    return Purged(purge(torch.tensor(sorted(positions)), train, cache), [])
 
 
 def _alike(runs: Path, train: str) -> list[Path]:
