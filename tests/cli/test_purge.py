@@ -5,7 +5,7 @@ import json
 import pytest
 
 from expunge.errors import CannotWrite
-from expunge.storing import forget_file, read_json, write_json
+from expunge.storing import forget_file, load_tensors, read_json, write_json
 
 pytestmark = pytest.mark.usefixtures("project")
 
@@ -170,3 +170,14 @@ def test_the_doctor_says_what_to_remove_where_the_data_are_others_by_now(expunge
 @pytest.mark.usefixtures("ran")
 def test_the_doctor_is_silent_about_what_a_run_names(expunge):
     assert expunge("doctor", "--json").body["notes"] == []
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_run_keeps_who_is_in_its_model_apart_and_a_purge_removes_it(expunge, project):
+    run = ("run", "--method", "closed_form", "--samples", "3,14", "--id", "r", "--tier", "smoke")
+    expunge(*run)
+    known, _ = load_tensors(project / "runs/r/members.safetensors")
+    assert (~known["2.present"]).nonzero().flatten().tolist() == [3, 14]
+    weights, _ = load_tensors(project / "runs/r/model.safetensors")
+    assert "2.present" not in weights
+    assert "runs/r/members.safetensors" in expunge("purge", "r", "--json").body["removed"]

@@ -13,6 +13,7 @@ from expunge.batching import data_digest
 from expunge.catalogue import default_attack, find
 from expunge.cli.guests import at, blaming, resolved, watched
 from expunge.cli.keys import ADDRESSES, Keys, read
+from expunge.cli.runs import members_beside
 from expunge.cli.settings import build
 from expunge.erasing import restored
 from expunge.errors import BadSetting, MissingInput, ModelDoesNotFit
@@ -20,6 +21,7 @@ from expunge.fitting import Fit
 from expunge.metric import Metric
 from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
+from expunge.reheading import recall
 from expunge.seeding import seeded
 from expunge.splitting import Data
 from expunge.storing import load_tensors
@@ -176,6 +178,7 @@ def with_weights(model: nn.Module, path: Path) -> nn.Module:
     """Fill a model with the weights of a file, or say which of them do not fit."""
     tensors, _ = load_tensors(path)
     model = restored(model, tensors)
+    recall(model, tensors, members_beside(path, tensors))
     tensors |= _tied(model, tensors)
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in tensors.items()}

@@ -11,10 +11,13 @@ from typing import NamedTuple
 
 import torch
 
-from expunge.cli.runs import REHEARSAL, REQUEST, abandoned, read_request, without
+from expunge.cli.runs import MEMBERS, REHEARSAL, REQUEST, abandoned, read_request, without
 from expunge.scoring import SCORES
 from expunge.shelving import purge, told
 from expunge.storing import forget_file
+
+_ANYBODY = (REHEARSAL, MEMBERS)
+"""Canaries may be anybody; and who left in one run is missing in those that went on from it."""
 
 
 class Purged(NamedTuple):
@@ -77,7 +80,7 @@ def _alike(runs: Path, train: str) -> list[Path]:
 def _taken(folder: Path, positions: set[int]) -> Purged:
     """Take samples out of a run: first what is said of them, then what lists them."""
     if not positions & {*read_request(folder)["positions"]}:
-        return Purged(_removed(folder / REHEARSAL), [])  # canaries may be anybody
+        return Purged(_removed(*(folder / name for name in _ANYBODY)), [])
     removed = _emptied(folder)
     without(folder, positions)
     return Purged(removed, [folder / REQUEST])
@@ -85,7 +88,9 @@ def _taken(folder: Path, positions: set[int]) -> Purged:
 
 def _emptied(folder: Path) -> list[Path]:
     """Remove all that a run says of single samples, and files that somebody wrote half of."""
-    return _removed(folder / SCORES, folder / REHEARSAL, *folder.glob(".*.partial"))
+    return _removed(
+        folder / SCORES, *(folder / name for name in _ANYBODY), *folder.glob(".*.partial")
+    )
 
 
 def _removed(*paths: Path) -> list[Path]:
