@@ -112,6 +112,11 @@ def test_forgetting_a_file_says_whether_it_was_there(tmp_path):
     assert not forget_file(tmp_path / "file")
 
 
+def test_what_cannot_be_removed_is_told(tmp_path):
+    with pytest.raises(CannotWrite, match="could not be removed"):
+        forget_file(tmp_path)  # a folder is no file
+
+
 # JSON
 
 

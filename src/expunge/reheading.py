@@ -2,9 +2,12 @@
 
 Samples are always read in the same blocks of the training set, whoever is asked for: features are
 rounded otherwise in other company, and who is taken out must be exactly who was put in.
+
+A head that says of whom it is would name who left to everybody who gets the model. Such buffers are
+named in its ``private``; once somebody left, they are no part of its state.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -70,6 +73,12 @@ def read(
 def parted(present: Bool[Tensor, " n"], case: Case) -> tuple[Int[Tensor, " m"], Int[Tensor, " s"]]:
     """Who leaves a model that was made of those present, and who stays in it."""
     size = len(case.retain.part.source)
+    if not len(present):
+        raise ModelDoesNotFit(
+            "the file of this model does not say of whom it was made",
+            hint="keep members.safetensors of its run beside it; where a purge has removed that, "
+            "prepare a model of those who stay.",
+        )
     if len(present) != size:
         raise ModelDoesNotFit(
             f"the model was made of a training set of {len(present):,} samples, this one has "
@@ -79,6 +88,41 @@ def parted(present: Bool[Tensor, " n"], case: Case) -> tuple[Int[Tensor, " m"], 
     here = present.cpu()
     leaves, stays = case.forget.part.indices, case.retain.part.indices
     return leaves[here[leaves]], stays[here[stays]]
+
+
+def discreet(model: nn.Module) -> nn.Module:
+    """The model, whose state leaves out of whom its heads are: no file of it tells who left."""
+    for module in model.modules():
+        for name in getattr(module, "private", ()):
+            module.register_buffer(name, module.get_buffer(name), persistent=False)
+    return model
+
+
+def withheld(model: nn.Module) -> dict[str, Tensor]:
+    """What heads know of whom they are, and the state of the model leaves out."""
+    state = model.state_dict()
+    known = {
+        f"{place}.{name}".lstrip("."): module.get_buffer(name)
+        for place, module in model.named_modules()
+        for name in getattr(module, "private", ())
+    }
+    return {name: value for name, value in known.items() if name not in state}
+
+
+def recall(model: nn.Module, state: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> None:
+    """Make heads ready for a state that may leave out of whom they are; where it is known, say it.
+
+    A head that is told nothing knows nobody, and `parted` refuses it.
+    """
+    for place, module in model.named_modules():
+        for name in getattr(module, "private", ()):
+            full, held = f"{place}.{name}".lstrip("."), module.get_buffer(name)
+            told = state.get(full, known.get(full, held[:0])).to(held.device)
+            module.register_buffer(name, told, persistent=full in state)
+        for name in getattr(module, "grows", ()):
+            full, held = f"{place}.{name}".lstrip("."), getattr(module, name, None)
+            if held is not None and full in state:
+                setattr(module, name, state[full].to(held))
 
 
 @contextmanager

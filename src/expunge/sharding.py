@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -36,6 +36,7 @@ _LEAST = 1e-30  # probability, so that its logarithm is finite
 class Ensemble(nn.Module):
     """Models of several shards that answer as one, in logarithms of probabilities."""
 
+    private: ClassVar[tuple[str, ...]] = ("present",)
     present: Tensor
 
     def __init__(self, shards: Mapping[str, nn.Module], marks: Mapping[str, str], vote: Vote,

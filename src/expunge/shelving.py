@@ -266,7 +266,7 @@ def purge(ids: Tensor, train: str, cache: str | Path) -> list[Path]:
     """
     removed = []
     for about in sorted(Path(cache).glob("*/about.json")):
-        body = _told(about)
+        body = told(about)
         if body["train"] != train:
             continue
         innocent = {int(i) for i in ids} <= set(body["forget"])
@@ -281,7 +281,7 @@ def purge(ids: Tensor, train: str, cache: str | Path) -> list[Path]:
     return removed
 
 
-def _told(about: Path) -> dict[str, Any]:
+def told(about: Path) -> dict[str, Any]:
     """Whose models a shelf holds; where nobody can tell, a person must look."""
     try:
         body = read_json(about, "references")

@@ -5,7 +5,7 @@ import os
 import pickle
 import struct
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -196,7 +196,13 @@ def _umask() -> int:
 
 def forget_file(path: str | Path) -> bool:
     """Remove a file if it is there; say whether it was."""
-    with suppress(FileNotFoundError):
+    try:
         Path(path).unlink()
-        return True
-    return False
+    except FileNotFoundError:
+        return False
+    except OSError as why:
+        raise CannotWrite(
+            f"{path} could not be removed: {why.strerror or why}",
+            hint="allow writing to its folder, then do it again.",
+        ) from why
+    return True

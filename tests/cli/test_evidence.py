@@ -1,6 +1,4 @@
-"""Audit, report, ledger and purge."""
-
-import json
+"""Audit, report and ledger."""
 
 import pytest
 import torch
@@ -8,7 +6,7 @@ import torch
 from expunge.errors import CannotWrite
 from expunge.ledger import Ledger
 from expunge.reporting import Page
-from expunge.storing import load_tensors, read_json, save_tensors
+from expunge.storing import load_tensors, save_tensors
 
 pytestmark = pytest.mark.usefixtures("project")
 
@@ -99,46 +97,6 @@ def test_a_seal_that_the_ledger_does_not_hold_ends_with_2(expunge):
 def test_a_ledger_that_is_not_there_is_told_and_not_made(expunge, project):
     assert expunge("ledger", "verify").code == 2
     assert not (project / "ledger.db").exists()
-
-
-def test_purge_removes_what_names_the_samples_and_keeps_the_evidence(expunge, ran, project):
-    answers = [*project.glob("cache/*/*.answers.safetensors")]
-    names = {"request.json", "scores.safetensors"}
-    kept = {p: p.read_bytes() for p in ran.iterdir() if p.name not in names}
-    assert (ran / "scores.safetensors").exists()
-    ended = expunge("purge", "r1", "--json")
-    asked = [path for path in answers if path.name.startswith("asked-")]
-    assert len(asked) == 4  # two references, the original and an untrained model were taught again
-    assert len(answers) == len(asked) + 2
-    assert len(ended.body["removed"]) == len(answers) + 1
-    assert not any(path.exists() for path in (*answers, ran / "scores.safetensors"))
-    assert len([*project.glob("cache/*/reference-?.safetensors")]) == 2
-    body = read_json(ran / "request.json", "request")
-    assert body["positions"] == []
-    assert body["target"] == {"kind": "classes", "labels": [2]}
-    assert {p: p.read_bytes() for p in kept} == kept
-    assert expunge("ledger", "verify").code == 0
-    again = expunge("purge", "r1")
-    assert again.code == 0
-    assert "Nothing was left" in again.out
-
-
-@pytest.mark.usefixtures("hasty")
-def test_purge_takes_the_samples_out_of_other_requests_too(expunge, project):
-    for name, samples in (("a", "3,14"), ("b", "14,15")):
-        run = ("run", "--method", "finetune", "--samples", samples, "--id", name)
-        expunge(*run, "--set", "epochs=1", "--tier", "smoke")
-    ended = expunge("purge", "a", "--json")
-    assert len(ended.body["rewritten"]) == 2
-    assert not [*project.glob("runs/*/scores.safetensors")]
-    other = json.loads((project / "runs/b/request.json").read_text())
-    assert other["positions"] == [15]
-    assert "indices" not in other["target"]
-
-
-def test_purge_of_an_unknown_request_is_told(expunge):
-    assert expunge("purge", "nobody").code == 2
-    assert expunge("purge", "../../etc").code == 2
 
 
 @pytest.mark.usefixtures("hasty")
@@ -241,28 +199,9 @@ def test_a_report_that_fails_after_the_entry_is_finished_by_writing_it_again(
     assert expunge("report", waiting, "--json").body["seal"] != ""
 
 
-@pytest.mark.parametrize("change", [{"positions": None}, {"positions": [1.5]}, {"target": "2"}])
-def test_an_edited_request_is_told_and_nothing_is_purged(expunge, ran, change):
-    body = json.loads((ran / "request.json").read_text()) | change
-    (ran / "request.json").write_text(json.dumps(body))
-    ended = expunge("purge", "r1")
-    assert ended.code == 2
-    assert "does not say any more what was asked" in ended.err
-    assert (ran / "scores.safetensors").exists()
-
-
 def test_a_request_whose_date_is_none_is_told_and_not_entered(expunge, waiting):
     written("request.json", '"due": null', '"due": "soon"')(waiting)
     assert "does not say any more what was asked" in expunge("ledger", "settle", waiting).err
-
-
-@pytest.mark.usefixtures("ran")
-def test_a_shelf_that_cannot_be_told_is_named_with_what_to_do(expunge, project):
-    (about,) = project.glob("cache/*/about.json")
-    about.write_text("{")
-    ended = expunge("purge", "r1")
-    assert ended.code == 2
-    assert f"remove {about.parent.relative_to(project)}" in ended.err.replace("\n", " ")
 
 
 def test_a_crash_never_reads_like_a_verdict(expunge, ran, monkeypatch):

@@ -112,6 +112,17 @@ def test_requests_one_after_another_add_up(prepared):
     assert "nothing to do: none of the forget set is in the head" in again.notes
 
 
+@pytest.mark.parametrize("gone", [(3, 4), tuple(range(40))])
+def test_the_state_of_an_unlearned_head_tells_neither_who_left_nor_what_is_spent(prepared, gone):
+    problem, method, model = prepared
+    parts = without_ids(problem, *gone)
+    after = unlearn(model, parts, method, task=problem.task).after
+    fresh = unlearn(toy().model, parts, method, task=problem.task).after
+    assert after.state_dict().keys() == fresh.state_dict().keys()
+    assert not {"2.present", "2.spent"} & {*after.state_dict()}
+    assert torch.equal(after[2].terms, fresh[2].terms)
+
+
 def test_a_spent_budget_is_refused_or_refitted_with_a_note(prepared):
     problem, _, model = prepared
     parts = without_ids(problem, *range(40))

@@ -42,18 +42,24 @@ def unentered(config: Path, keys: Keys) -> dict[Path, str]:
 
 def to_report(folder: Path, config: Path) -> str:
     """The command that writes the report of a run that was entered."""
-    return _command("report", folder, config)
+    return _command("report", config, str(folder))
 
 
 def to_settle(folder: Path, config: Path) -> str:
     """The command that enters a run; whose request it was is in no file, and is said again."""
     named = runs.names_subject(folder)
-    return _command("ledger settle", folder, config, *(["--subject", "NAME"] if named else []))
+    more = ["--subject", "NAME"] if named else []
+    return _command("ledger settle", config, str(folder), *more)
 
 
-def _command(name: str, folder: Path, config: Path, *more: str) -> str:
+def to_purge(positions: Iterable[int], config: Path) -> str:
+    """The command that removes what is held of these samples."""
+    return _command("purge", config, "--samples", ",".join(map(str, positions)))
+
+
+def _command(name: str, config: Path, *words: str) -> str:
     where = [] if config == DEFAULT_CONFIG else ["--config", str(config)]
-    return f"`expunge {name} {shlex.join([str(folder), *more, *where])}`"
+    return f"`expunge {name} {shlex.join([*words, *where])}`"
 
 
 def enter(ledger: Ledger, folder: Path, config: Path, case: Case) -> str:

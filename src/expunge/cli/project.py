@@ -9,9 +9,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from expunge.batching import data_digest
 from expunge.catalogue import default_attack, find
 from expunge.cli.guests import at, blaming, resolved, watched
 from expunge.cli.keys import ADDRESSES, Keys, read
+from expunge.cli.runs import members_beside
 from expunge.cli.settings import build
 from expunge.erasing import restored
 from expunge.errors import BadSetting, MissingInput, ModelDoesNotFit
@@ -19,6 +21,7 @@ from expunge.fitting import Fit
 from expunge.metric import Metric
 from expunge.progress import Progress, quiet
 from expunge.recipe import Recipe
+from expunge.reheading import recall
 from expunge.seeding import seeded
 from expunge.splitting import Data
 from expunge.storing import load_tensors
@@ -76,6 +79,12 @@ class Project:
     def train(self) -> Data:
         """What the model was trained on."""
         return self._data("train")
+
+    @cached_property
+    def train_digest(self) -> str:
+        """What tells it from every other training set, as runs and shelves name it."""
+        with seeded(0):  # data with random transforms draw numbers
+            return data_digest(self.train)
 
     @cached_property
     def test(self) -> Data:
@@ -169,6 +178,7 @@ def with_weights(model: nn.Module, path: Path) -> nn.Module:
     """Fill a model with the weights of a file, or say which of them do not fit."""
     tensors, _ = load_tensors(path)
     model = restored(model, tensors)
+    recall(model, tensors, members_beside(path, tensors))
     tensors |= _tied(model, tensors)
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in tensors.items()}

@@ -11,20 +11,31 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from torch import Tensor
+
 from expunge.auditing import Evidence
 from expunge.errors import CannotRead, CannotWrite
 from expunge.judging import Verdict
 from expunge.outcome import Outcome
+from expunge.reheading import withheld
 from expunge.request import Request, Samples, describe
-from expunge.storing import digest_tensors, load_tensors, read_json, write_json, write_text
+from expunge.storing import (
+    digest_tensors,
+    load_tensors,
+    read_json,
+    save_tensors,
+    write_json,
+    write_text,
+)
 
-REQUEST, MODEL, EVIDENCE, VERDICT, REPORT, REHEARSAL = (
+REQUEST, MODEL, EVIDENCE, VERDICT, REPORT, REHEARSAL, MEMBERS = (
     "request.json",
     "model.safetensors",
     "evidence.json",
     "verdict.json",
     "report.html",
     "rehearsal.json",
+    "members.safetensors",
 )
 
 _MAKER = re.compile(r"\.(\d+)-[^.]*\.partial$")  # the process, in the name of a folder
@@ -102,7 +113,19 @@ def keep(
     }
     write_json(folder / REQUEST, "request", asked)
     outcome.save(folder / MODEL)
+    if known := withheld(outcome.after):
+        weights = digest_tensors(outcome.after.state_dict())
+        save_tensors(folder / MEMBERS, known, {"holds": "who is in the model", "weights": weights})
     keep_evidence(folder, evidence, verdict)
+
+
+def members_beside(path: Path, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Who is in the model of this file, as its run kept it; nothing where nobody knows."""
+    beside = path.with_name(MEMBERS)
+    if not beside.is_file():
+        return {}
+    known, meta = load_tensors(beside)
+    return known if meta.get("weights") == digest_tensors(weights) else {}
 
 
 def keep_evidence(folder: Path, evidence: Evidence, verdict: Verdict) -> None:

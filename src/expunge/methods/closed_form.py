@@ -9,7 +9,8 @@ subtracted was added, bit for bit but for the rounding of double precision.
 
 ``prepare`` makes the model: it puts such a head in place of the last Linear. A model that was not
 prepared gets one that is fitted to the retain set alone. Nearest neighbours keep the features of
-all samples in the model; those of the forget set become zeros that nobody is near to.
+all samples in the model, in their order; those of the forget set leave no gap. Who is in the head
+the model knows in memory; its state leaves that out as soon as it was unlearned.
 
 The head is exact; features that were learnt from the forget set know what they knew. It costs a
 forward pass of the blocks that hold somebody who leaves, then microseconds for the sums, and a
@@ -28,7 +29,7 @@ from expunge.algebra import tallies
 from expunge.erasing.inserting import replaced
 from expunge.errors import ModelDoesNotFit
 from expunge.method import Case, Method
-from expunge.reheading import found, parted, plain, read
+from expunge.reheading import discreet, found, parted, plain, read
 from expunge.splitting import Data, Part
 from expunge.tasks import Kind, Task
 
@@ -59,7 +60,7 @@ class ClosedForm(Method):
         head, source = found(model, _Sums), case.retain.part.source
         if head is None:
             case.report.note("the head was not one of sums: it is made of the retain set alone")
-            return self.prepare(model, case.retain.part, task=case.task)
+            return discreet(self.prepare(model, case.retain.part, task=case.task))
         leaves, stays = parted(head.present, case)
         if not len(stays):
             raise ModelDoesNotFit("nobody would stay in the head", hint="delete the model instead.")
@@ -68,12 +69,14 @@ class ClosedForm(Method):
         case.report.note(
             f"{len(leaves):,} samples were taken out of {head.kind}, {len(stays):,} stay"
         )
-        return model
+        return discreet(model)
 
 
 class _Sums(nn.Module):
     """A head that knows of whom it is: a function of sums over them, or of their features."""
 
+    private: ClassVar[tuple[str, ...]] = ("present",)
+    grows: ClassVar[tuple[str, ...]] = ("rows", "labels")  # as long as there are samples in it
     present: Tensor
     rows: Tensor
     labels: Tensor
@@ -87,8 +90,8 @@ class _Sums(nn.Module):
         self.register_buffer("present", torch.zeros(samples, dtype=torch.bool))
         none = torch.zeros(0, width, dtype=torch.double), torch.zeros(0, dtype=torch.long)
         if self.kind == "neighbours":
-            self.register_buffer("rows", torch.zeros(samples, width, dtype=torch.double))
-            self.register_buffer("labels", torch.full((samples,), -1))
+            self.register_buffer("rows", none[0])
+            self.register_buffer("labels", none[1])
             return
         for name, value in tallies.tally(self.kind, *none, classes).items():
             self.register_buffer(name, value)
@@ -116,11 +119,14 @@ class _Sums(nn.Module):
         self._change(ids, x, y, -1)
 
     def _change(self, ids: Tensor, x: Tensor, y: Tensor, sign: Literal[1, -1]) -> None:
-        places = ids.to(self.present.device)
+        places, there = ids.to(self.present.device), self.present.nonzero().flatten()
         self.present[places] = sign > 0
         if self.kind == "neighbours":
-            self.rows[places] = x if sign > 0 else 0.0
-            self.labels[places] = y.long() if sign > 0 else -1
+            new = (x, y.long(), places) if sign > 0 else (x[:0], y[:0].long(), places[:0])
+            stay = ~torch.isin(there, places)
+            order = torch.cat([there[stay], new[2]]).argsort()
+            self.rows = torch.cat([self.rows[stay], new[0]])[order]
+            self.labels = torch.cat([self.labels[stay], new[1]])[order]
             return
         told = tallies.tally(self.kind, x, y.long(), self.classes)
         for name, value in told.items():

@@ -3,15 +3,18 @@
 Guo, Goldstein, Hannun and van der Maaten, "Certified Data Removal from Machine Learning Models",
 2020. The head is the optimum of an objective to which a random linear term was added. One Newton
 step takes samples out of it, and a bound tells how long a gradient it can leave; as long as all
-bounds together stay below σε/√(2 log(1.5/δ)), nobody who sees the head alone can tell it from one
-that was fitted without them, but for ε and δ. What differs: the bound is taken from the Taylor
-remainder of every row, with the steepest change that the logistic loss has, 1/(6√3), in place of
-1/4; it holds for rows of any length, and adds what the first fit and the solver leave. Several
-classes are one regression each, and their gradients count as one vector.
+bounds together stay below σε/√(2 log(1.5/δ)), nobody who sees the head's weights alone can tell
+them from those of one that was fitted without them, but for ε and δ. What differs: the bound is
+taken from the Taylor remainder of every row, with the steepest change that the logistic loss has,
+1/(6√3), in place of 1/4; it holds for rows of any length, and adds what the first fit and the
+solver leave. Several classes are one regression each, and their gradients count as one vector.
 
 ``prepare`` makes the model: it puts such a head in place of the last Linear. A model that was not
 prepared gets one that is fitted to the retain set alone, which is exact, and dear once. So does one
 whose budget is spent: that retraining is told in a note, or refused with ``spent="refuse"``.
+
+Who is in the head, and what is spent, the model knows in memory; its state leaves both out as soon
+as it was unlearned, for they would tell who left.
 
 It certifies the head. Features that were learnt from the same samples know what they knew; take
 them from other data, or train them with differential privacy. The perturbation is drawn from the
@@ -35,7 +38,7 @@ from expunge.algebra.removal import Loss, Rows, allowed, fitted, without
 from expunge.erasing.inserting import replaced
 from expunge.errors import BadSetting
 from expunge.method import Case, Method
-from expunge.reheading import found, parted, plain, read
+from expunge.reheading import discreet, found, parted, plain, read
 from expunge.splitting import Data, Part
 from expunge.tasks import Kind, Task
 
@@ -68,6 +71,9 @@ class NewtonRemoval(Method):
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
         check(self.epsilon, self.delta)
+        return discreet(self._removed(model, case))
+
+    def _removed(self, model: nn.Module, case: Case) -> nn.Module:
         head = found(model, _Certified)
         if head is None:
             case.report.note("the head was not certified: it is fitted to the retain set alone")
@@ -135,6 +141,7 @@ class _Certified(nn.Linear):
     The perturbation is not kept: beside the weights, it would give away what it hides.
     """
 
+    private: ClassVar[tuple[str, ...]] = ("present", "spent")
     present: Tensor
     spent: Tensor
     terms: Tensor

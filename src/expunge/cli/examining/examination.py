@@ -7,13 +7,14 @@ from pathlib import Path
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from expunge.cli.entering import unentered
+from expunge.cli.entering import to_purge, unentered
 from expunge.cli.examining.copies import look_for_copies, look_for_overlap
 from expunge.cli.examining.data import Look, is_finite, look_at_data
 from expunge.cli.examining.findings import Findings
 from expunge.cli.guests import at
 from expunge.cli.keys import Keys, examined
 from expunge.cli.project import Project
+from expunge.cli.purging import unclaimed
 from expunge.cli.runs import abandoned
 from expunge.cli.steps import divided
 from expunge.errors import MissingInput
@@ -23,6 +24,7 @@ from expunge.splitting import Data, Split
 from expunge.tasks import Task
 
 _FEW = 32  # samples: statistics over fewer are mostly noise
+_SAID = 30  # positions at most that a command in a message names
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ def examine(file: Path, request: Request | None, progress: Progress) -> Findings
         made = _made(project, found)
         _look_at_places(keys, found)
         _look_at_runs(file, keys, found)
+        found.attempt("cache", lambda: _look_at_cache(project, found))
         progress("examine", 1, 3)
         _look_at_all_data(made, found)
         progress("examine", 2, 3)
@@ -116,6 +119,21 @@ def _look_at_runs(file: Path, keys: Keys, found: Findings) -> None:
     waiting = found.attempt("runs and ledger", lambda: unentered(file, keys)) or {}
     for folder, command in waiting.items():
         found.notes.append(f"{folder} was never entered in the ledger: {command} enters it.")
+
+
+def _look_at_cache(project: Project, found: Findings) -> None:
+    """Who was forgotten in models that no run left: no id of a request purges these."""
+    folders = project.keys.folders
+    shelves = unclaimed(found.folder / folders.runs, found.folder / folders.cache)
+    for shelf, train, left in shelves:
+        fact = f"{shelf} tells of {len(left)} forgotten samples that no run names"
+        if found.attempt("train", lambda: project.train_digest) != train:
+            way = "they are of another training set: remove the folder, which can be made again."
+        elif len(left) > _SAID:
+            way = "`expunge purge` with the --classes or --samples that were asked for removes it."
+        else:
+            way = f"{to_purge(left, project.file)} removes it."
+        found.notes.append(f"{fact}, as compare, audit and killed runs leave them: {way}")
 
 
 def _look_at_all_data(made: _Made, found: Findings) -> None:
