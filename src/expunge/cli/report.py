@@ -26,7 +26,11 @@ def report(
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Write a report again from its evidence, judged by the rules of this version."""
-    from expunge.cli.runs import REPORT, read_evidence  # noqa: PLC0415 - torch stays out of --help
+    from expunge.cli.runs import (  # noqa: PLC0415 - torch stays out of --help
+        REPORT,
+        check_unsealed,
+        read_evidence,
+    )
     from expunge.judging import judge  # noqa: PLC0415
     from expunge.reporting import render  # noqa: PLC0415
 
@@ -40,6 +44,8 @@ def report(
             hint="write the report with the version of expunge that settled the request.",
         )
     path = out or (source if source.is_dir() else source.parent) / REPORT
+    if not seal:
+        check_unsealed(path)
     render(evidence, verdict, seal=seal).save(path)
     if as_json:
         emit({"report": str(path), "verdict": verdict.word, "seal": seal})

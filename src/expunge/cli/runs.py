@@ -15,6 +15,7 @@ from expunge.auditing import Evidence
 from expunge.errors import CannotRead, CannotWrite
 from expunge.judging import Verdict
 from expunge.outcome import Outcome
+from expunge.reporting.page import seal_in
 from expunge.request import Request, Samples, describe
 from expunge.storing import digest_tensors, load_tensors, read_json, write_json, write_text
 
@@ -121,6 +122,17 @@ def _how(evidence: Evidence) -> dict[str, Any]:
 def _concluded(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
     """A verdict, and the digest of what it was drawn from."""
     return {**asdict(verdict), "reasons": [*verdict.reasons], "evidence": evidence.digest}
+
+
+def check_unsealed(path: Path) -> None:
+    """Refuse to write a page without a seal over one that has one."""
+    if seal := seal_in(path):
+        raise CannotWrite(
+            f"{path} is a sealed report ({seal[:8]}), and what was to be written over it is in no "
+            f"ledger",
+            hint="write elsewhere: --out names the place. Where the ledger is gone, or is "
+            "another's, bring back the one that holds this seal.",
+        )
 
 
 def is_whole(folder: Path) -> bool:
