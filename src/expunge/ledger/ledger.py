@@ -84,12 +84,16 @@ class Ledger:
             chain.find(self.path, found, seal)
         return found[-1].digest
 
-    def begin(self) -> None:
-        """Make the ledger and its key where there is none, say before long work."""
+    def begin(self, subject: str = "") -> None:
+        """Make the ledger and its key where there is none, say before long work.
+
+        With a ``subject`` the key must be there, for it is needed in the end.
+        """
         with _spoken(self.path, CannotWrite):
             if not self._is_begun():
                 self._open_new()
             chain.check_format(self._connected(), self.path)
+        self._key.hashed(subject)
 
     def is_begun(self) -> bool:
         """Whether there is anything to read; LedgerTampered where there was, and it is gone."""
