@@ -5,7 +5,7 @@ import inspect
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import Dataset, Subset, TensorDataset
+from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 from expunge import Attribute, Classes, Request, Samples, split
 from expunge.errors import MissingInput, RequestDoesNotFit
@@ -197,6 +197,14 @@ def test_what_is_no_whole_number_is_refused(kind, numbers):
     assert "whole numbers" in refused(RequestDoesNotFit, _unchecked(kind, numbers)).fact
 
 
+@pytest.mark.parametrize("made", [torch.tensor, np.array, tuple])
+@pytest.mark.parametrize("kind", [Samples, Classes])
+def test_a_mask_is_not_taken_for_the_samples_1_and_0(kind, made):
+    fault = refused(RequestDoesNotFit, _unchecked(kind, made([True, False] + [False] * 9)))
+    assert "true and false" in fault.fact
+    assert "mask.nonzero().flatten()" in fault.hint
+
+
 def _unchecked(kind, numbers):
     """A target as a caller without run-time type checks makes it."""
     target = object.__new__(kind)
@@ -225,6 +233,22 @@ def test_data_that_cannot_be_read_by_position_are_refused():
     with pytest.raises(MissingInput, match="train is a generator, which cannot be read") as caught:
         unchecked((row for row in TRAIN), TEST)
     assert "__getitem__" in caught.value.hint
+
+
+class Streamed(IterableDataset):
+    """Knows how many samples it gives, and gives them one after the other."""
+
+    def __iter__(self):
+        return iter(TRAIN)
+
+    def __len__(self):
+        return len(TRAIN)
+
+
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_data_that_are_streamed_are_refused_even_where_they_know_their_length(name):
+    fault = refused(MissingInput, Samples((1,)), **{name: Streamed()})
+    assert f"{name} is a Streamed, which cannot be read by position" in fault.fact
 
 
 def test_labels_of_another_length_are_refused():

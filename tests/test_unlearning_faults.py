@@ -211,6 +211,13 @@ def test_a_model_that_cannot_be_copied_says_what_is_in_the_way(what):
     assert "remove tensors with a gradient history, files and locks" in why.value.hint
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_a_compiled_model_whose_copies_cannot_learn_is_refused_before_any_work():
+    with pytest.raises(ModelDoesNotFit, match="cannot learn: its parameter") as why:
+        unlearn(torch.jit.script(network()), parts(), Finetune(epochs=1), task=TASK)
+    assert "pass the eager model" in why.value.hint
+
+
 @pytest.mark.parametrize(
     ("method", "fact"),
     [

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Dataset, IterableDataset, Subset
 
 from expunge.errors import MissingInput, RequestDoesNotFit
 from expunge.request import Attribute, Classes, Request, Samples, Target, kind_of
@@ -174,6 +174,12 @@ def _positions(target: Target, train: Data, labels: Labels) -> Tensor:
 
 
 def _integers(values: Iterable[Any]) -> list[int]:
+    values = [*values]
+    if any(map(_is_truth, values)):
+        raise RequestDoesNotFit(
+            "a request names samples and classes by whole numbers, and was given true and false",
+            hint="name the places where a mask is true: Samples(mask.nonzero().flatten()).",
+        )
     try:
         return [index(value) for value in values]
     except TypeError as why:
@@ -181,6 +187,11 @@ def _integers(values: Iterable[Any]) -> list[int]:
             f"a request names samples and classes by whole numbers: {why}",
             hint="Samples((3, 14, 159)) or Classes((7,)).",
         ) from why
+
+
+def _is_truth(value: Any) -> bool:
+    """Whether this is an element of a mask, of whichever library; Python counts it as 0 or 1."""
+    return isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
 
 
 def _checked_indices(indices: list[int], size: int) -> Tensor:
@@ -223,7 +234,9 @@ def _of_classes(wanted: list[int], labels: Tensor, size: int) -> Tensor:
 
 def _check_data(train: Data, test: Data) -> None:
     for name, data in (("train", train), ("test", test)):
-        if not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
+        # Every dataset of torch has __getitem__, be it one that is only streamed.
+        streamed = isinstance(data, IterableDataset)
+        if streamed or not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
             raise MissingInput(
                 f"{name} is a {type(data).__name__}, which cannot be read by position",
                 hint="use a map-style dataset: one with __len__ and __getitem__.",

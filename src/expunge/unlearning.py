@@ -156,13 +156,21 @@ def _copied(model: nn.Module) -> nn.Module:
             hint="load a checkpoint from before the training run diverged.",
         )
     try:
-        return deepcopy(model)
+        copied = deepcopy(model)
     except (RuntimeError, TypeError) as why:
         raise ModelDoesNotFit(
             f"the model cannot be copied: {why}",
             hint="remove tensors with a gradient history, files and locks from its attributes; use "
             "torch.nn.utils.parametrizations.weight_norm for the older weight_norm.",
         ) from why
+    stuck = [name for name, value in copied.named_parameters() if not value.is_leaf]
+    if stuck:
+        raise ModelDoesNotFit(
+            f"a copy of the {type(model).__name__} cannot learn: its parameter {stuck[0]!r} hangs "
+            f"on the original's",
+            hint="pass the eager model, which torch.jit has not compiled yet.",
+        )
+    return copied
 
 
 def _check_result(before: nn.Module, after: nn.Module, method: Method, steps: int) -> None:

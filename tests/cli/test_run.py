@@ -202,6 +202,15 @@ def test_a_ledger_of_another_project_is_refused_before_any_work(expunge, change)
     assert "another project" in ended.err
 
 
+@pytest.mark.usefixtures("ran")
+def test_a_key_that_a_subject_needs_is_asked_for_before_any_work(expunge, change, project):
+    (project / "ledger.db.key").unlink()
+    change("toy_model.py", "def fit(model, dataset):", "def fit(*_):\n    raise SystemError")
+    ended = expunge(*RETRAIN, "--subject", "Ada")
+    assert ended.code == 2
+    assert "ledger.db.key is gone" in ended.err
+
+
 def test_a_ledger_that_cannot_be_written_is_refused_before_any_work(expunge, change):
     change("expunge.toml", "[audit]", '[folders]\nledger = "expunge.toml/ledger.db"\n\n[audit]')
     change("toy_model.py", "def fit(model, dataset):", "def fit(*_):\n    raise SystemError")

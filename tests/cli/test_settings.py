@@ -78,6 +78,8 @@ def test_a_text_becomes_a_value_of_the_fields_type(text, kind, value):
         ("1,2,3", tuple[int, int], "a list of whole numbers"),
         ("floor", Callable[[float], int], "by its address"),
         ("math:pi", Recipe, "a Recipe, by its address"),
+        ("math", tuple[Recipe, ...], "a list with commas between, each a Recipe, by its address"),
+        ("c", tuple[Literal["a", "b"], ...], "a list with commas between, each one of a, b"),
     ],
 )
 def test_a_text_of_another_type_is_refused_with_the_type_and_an_example(text, kind, word):

@@ -39,6 +39,14 @@ def test_a_destroyed_key_is_not_silently_replaced(filled, settle):
     assert not key.exists()
 
 
+def test_a_key_that_will_be_needed_is_asked_for_before_long_work(filled):
+    filled.with_name("ledger.db.key").unlink()
+    with Ledger(filled) as ledger:
+        ledger.begin()
+        with pytest.raises(CannotRead, match="is gone"):
+            ledger.begin("user-1842")
+
+
 def test_a_key_with_other_content_is_noticed(filled, settle, verify):
     filled.with_name("ledger.db.key").write_text("ab" * 32)
     with pytest.raises(LedgerTampered, match="key was exchanged"):

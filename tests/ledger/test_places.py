@@ -190,7 +190,10 @@ def test_a_ledger_that_somebody_else_holds_is_said(filled, monkeypatch, verify):
     verify(filled)
 
 
-@pytest.mark.parametrize("vanish", [Path.unlink, lambda path: path.write_bytes(b"")])
+VANISHING = pytest.mark.parametrize("vanish", [Path.unlink, lambda path: path.write_bytes(b"")])
+
+
+@VANISHING
 def test_a_ledger_that_vanished_beside_its_key_is_not_begun_anew(filled, settle, vanish):
     key = filled.with_name(f"{filled.name}.key")
     vanish(filled)
@@ -199,3 +202,14 @@ def test_a_ledger_that_vanished_beside_its_key_is_not_begun_anew(filled, settle,
     key.unlink()
     with Ledger(filled) as ledger:
         assert settle(ledger)
+
+
+@VANISHING
+@pytest.mark.parametrize("read", [Ledger.verify, list, Ledger.is_begun])
+def test_reading_tells_a_ledger_that_vanished_from_one_that_never_was(filled, vanish, read):
+    vanish(filled)
+    with pytest.raises(LedgerTampered, match="its key is still there"), Ledger(filled) as ledger:
+        read(ledger)
+    filled.with_name(f"{filled.name}.key").unlink()
+    with Ledger(filled) as ledger:
+        assert not ledger.is_begun()

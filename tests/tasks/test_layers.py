@@ -86,6 +86,39 @@ def test_without_a_linear_only_features_are_missing_and_layers_are_named():
     assert "['0', '1', '2']" in caught.value.hint
 
 
+class Functional(nn.Module):
+    """Computes by itself what layers are for."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(C, D))
+        self.blocks = nn.ModuleList()
+
+    def forward(self, x):
+        return nn.functional.linear(x, self.weight)
+
+
+@pytest.mark.parametrize("layer", ["auto", "blocks"])
+def test_a_model_without_any_layer_is_told_to_make_one(layer):
+    with pytest.raises(MissingInput, match="the model calls no layer") as caught:
+        features(Functional(), layer)
+    assert "module" in caught.value.hint
+
+
+def test_layers_that_nobody_calls_are_not_offered():
+    class Half(Functional):
+        def __init__(self):
+            super().__init__()
+            self.idle, self.act = nn.Linear(D, C), nn.Tanh()
+
+        def forward(self, x):
+            return self.act(nn.functional.linear(x, self.idle.weight))
+
+    with pytest.raises(MissingInput, match="last Linear was not to be found") as caught:
+        features(Half())
+    assert "['act']" in caught.value.hint
+
+
 def test_an_unknown_layer_suggests_the_nearest():
     with pytest.raises(MissingInput, match="'boby'") as caught:
         features(Net(), "boby")

@@ -55,6 +55,7 @@ def audit(  # noqa: PLR0913 - one parameter an option
     request = request_of(target_of(classes, samples, attribute))
     from expunge.cli import telling  # noqa: PLC0415 - torch stays out of --help
     from expunge.cli.project import opened  # noqa: PLC0415
+    from expunge.cli.runs import REPORT, check_unsealed  # noqa: PLC0415
     from expunge.cli.steps import Depth, ending, why_no_references  # noqa: PLC0415
 
     with opened(config) as project:
@@ -62,6 +63,8 @@ def audit(  # noqa: PLR0913 - one parameter an option
         if dry_run:
             tell_cost(announced(project, request, depth, project.model(before)), as_json=as_json)
             raise Exit
+        if out is not None:
+            check_unsealed(out / REPORT)
         evidence, verdict = _audited(project, request, (before, after), depth)
         silence = why_no_references(project, request, depth)
     report = None if out is None else _kept(out, evidence, verdict)

@@ -58,8 +58,11 @@ def compare(  # noqa: PLR0913 - one parameter an option
     names = list(dict.fromkeys(method))
     from expunge.cli import telling  # noqa: PLC0415 - torch stays out of --help
     from expunge.cli.project import opened  # noqa: PLC0415
+    from expunge.cli.runs import check_unsealed  # noqa: PLC0415
     from expunge.cli.steps import Depth, ending, settings_for, why_no_references  # noqa: PLC0415
 
+    if out is not None:
+        check_unsealed(out)
     plan = {name: settings_for(name, texts, names) for name in names}
     with opened(config) as project:
         depth = Depth.of(project, request, tier, with_samples=with_samples)

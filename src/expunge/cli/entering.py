@@ -21,11 +21,8 @@ Case = tuple[Request, Evidence, Verdict]
 
 def entries(config: Path, keys: Keys) -> list[Entry]:
     """All that the project's ledger holds; nothing where none was begun."""
-    path = config.parent / keys.folders.ledger
-    if not path.exists() or path.stat().st_size == 0:
-        return []
-    with Ledger(path, project=keys.name) as ledger:
-        return list(ledger)
+    with Ledger(config.parent / keys.folders.ledger, project=keys.name) as ledger:
+        return list(ledger) if ledger.is_begun() else []
 
 
 def about(found: Iterable[Entry], *requests: str) -> list[Entry]:

@@ -43,15 +43,20 @@ def verify(
     as_json: AsJson = False,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
-    """Check every entry, and that the entry of a report's seal is still there."""
+    """Check every entry, that the entry of a report's seal is there, and the runs' files."""
     with _opened(path, config) as book:
         head, entries = book.verify(seal), list(book)
+    whole = f"{book.path}: {len(entries)} entries, each as it was written"
+    runs = _confirmed(config, entries, whole) if path is None else []
     sealed = [entry for entry in entries if seal and entry.digest.startswith(seal.strip().lower())]
     if as_json:
         body = {"ledger": str(book.path), "entries": len(entries), "seal": head, "checked": seal}
+        body["runs"] = runs
         emit({**body, "entry": _as_body(sealed[0]) if sealed else None})
         return
-    say(f"{book.path}: {len(entries)} entries, each as it was written. Seal of the last: {head}")
+    say(f"{whole}. Seal of the last: {head}")
+    if runs:
+        say(f"The files of {len(runs)} runs agree with it: {', '.join(runs)}")
     for entry in sealed:
         say(f"It holds the entry sealed {seal}:")
         _tell(entry)
@@ -78,7 +83,7 @@ def settle(
 
     name = read_request(run)["id"]
     with _opened(None, config) as book:
-        book.begin()
+        book.begin(subject)
         # Another evidence about a settled request is no second chance: it may have been edited.
         if about(book, name):
             raise CannotWrite(
@@ -103,6 +108,16 @@ def _opened(path: Path | None, config: Path) -> "Ledger":
 
     keys = read(config)
     return Ledger(config.parent / keys.folders.ledger, project=keys.name)
+
+
+def _confirmed(config: Path, entries: "list[Entry]", whole: str) -> list[str]:
+    """The project's runs whose files are as they were entered; any that are not are refused."""
+    from expunge.cli.confirming import confirm, entered  # noqa: PLC0415 - see _opened
+    from expunge.cli.keys import read  # noqa: PLC0415
+
+    places = entered(config, read(config), entries)
+    confirm(places, whole)
+    return [folder.name for folder in places]
 
 
 def _tell(entry: "Entry") -> None:

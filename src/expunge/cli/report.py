@@ -26,7 +26,13 @@ def report(
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Write a report again from its evidence, judged by the rules of this version."""
-    from expunge.cli.runs import REPORT, read_evidence  # noqa: PLC0415 - torch stays out of --help
+    from expunge.cli.confirming import confirm  # noqa: PLC0415 - torch stays out of --help
+    from expunge.cli.runs import (  # noqa: PLC0415
+        REPORT,
+        REQUEST,
+        check_unsealed,
+        read_evidence,
+    )
     from expunge.judging import judge  # noqa: PLC0415
     from expunge.reporting import render  # noqa: PLC0415
 
@@ -39,7 +45,12 @@ def report(
             f"of this version say {verdict.word}",
             hint="write the report with the version of expunge that settled the request.",
         )
-    path = out or (source if source.is_dir() else source.parent) / REPORT
+    folder = source if source.is_dir() else source.parent
+    path = out or folder / REPORT
+    if not entry:
+        check_unsealed(path)
+    elif source.is_dir() or (folder / REQUEST).exists():  # a copy of evidence may lie anywhere
+        confirm({folder: [entry]})
     render(evidence, verdict, seal=seal).save(path)
     if as_json:
         emit({"report": str(path), "verdict": verdict.word, "seal": seal})

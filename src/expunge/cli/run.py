@@ -102,7 +102,7 @@ def run(  # noqa: PLR0913 - one parameter an option
         with progressing() as progress:
             unlearned = _ready(project, request, (method, texts, seed), progress)
             folder = project.place(project.keys.folders.runs) / request.id
-            with _ledger(project, folder) as ledger:
+            with _ledger(project, folder, subject) as ledger:
                 evidence, verdict = _carried_out(project, request, unlearned, depth, progress)
                 seal = enter(ledger, folder, config, (request, evidence, verdict))
         silence = why_no_references(project, request, depth)
@@ -125,13 +125,16 @@ def _ready(
     return partial(unlearn, model, parts, method, task=project.task, seed=seed, progress=progress)
 
 
-def _ledger(project: "Project", folder: "Path") -> "Ledger":
-    """The project's ledger, looked at before long work: writable, whole, and its own."""
+def _ledger(project: "Project", folder: "Path", subject: str) -> "Ledger":
+    """The project's ledger, looked at before long work: writable, whole, its own, and with a key.
+
+    Without a subject no key is needed.
+    """
     from expunge.cli.entering import check_first  # noqa: PLC0415 - torch stays out of --help
     from expunge.ledger import Ledger  # noqa: PLC0415
 
     ledger = Ledger(project.place(project.keys.folders.ledger), project=project.keys.name)
-    ledger.begin()
+    ledger.begin(subject)
     ledger.verify()
     check_first(folder, project.file, ledger)
     return ledger

@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -18,6 +18,7 @@ from expunge.errors import CannotRead, CannotWrite
 from expunge.judging import Verdict
 from expunge.outcome import Outcome
 from expunge.reheading import withheld
+from expunge.reporting.page import seal_in
 from expunge.request import Request, Samples, describe
 from expunge.storing import (
     digest_tensors,
@@ -146,22 +147,53 @@ def _concluded(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
     return {**asdict(verdict), "reasons": [*verdict.reasons], "evidence": evidence.digest}
 
 
+def check_unsealed(path: Path) -> None:
+    """Refuse to write a page without a seal over one that has one."""
+    if seal := seal_in(path):
+        raise CannotWrite(
+            f"{path} is a sealed report ({seal[:8]}), and what was to be written over it is in no "
+            f"ledger",
+            hint="write elsewhere: --out names the place. Where the ledger is gone, or is "
+            "another's, bring back the one that holds this seal.",
+        )
+
+
 def is_whole(folder: Path) -> bool:
     """Whether a run left all that can be entered in a ledger."""
     return all((folder / name).is_file() for name in (REQUEST, MODEL, EVIDENCE, VERDICT))
 
 
-def contradicting(folder: Path, evidence: Evidence, verdict: Verdict) -> Iterator[str]:
-    """The files of a run that say anything else than its evidence does."""
+def contradicting(
+    folder: Path,
+    evidence: Evidence,
+    verdict: Verdict,
+    names: Sequence[str] = (REQUEST, MODEL, VERDICT),
+) -> Iterator[str]:
+    """Those of a run's files that say anything else than its evidence does."""
+    said = {
+        REQUEST: lambda: _asks(folder, evidence),
+        MODEL: lambda: digest_of(folder) == evidence.provenance.digests.get("unlearned"),
+        VERDICT: lambda: _concludes(folder, evidence, verdict),
+    }
+    yield from (name for name in names if not said[name]())
+
+
+def _asks(folder: Path, evidence: Evidence) -> bool:
+    """Whether a run's request asks for what its evidence is about."""
     asked, seen = read_request(folder), evidence.provenance
     wanted, named = [_without_samples(asked["target"])], map(_without_samples, seen.targets)
-    if {**asked, **_how(evidence)} != asked or wanted != [*named]:
-        yield REQUEST
+    return {**asked, **_how(evidence)} == asked and wanted == [*named]
+
+
+def digest_of(folder: Path) -> str:
+    """The digest of a run's model."""
     weights, _ = load_tensors(folder / MODEL)
-    if digest_tensors(weights) != seen.digests.get("unlearned"):
-        yield MODEL
-    if _body(read_json(folder / VERDICT, "verdict")) != _concluded(evidence, verdict):
-        yield VERDICT
+    return digest_tensors(weights)
+
+
+def _concludes(folder: Path, evidence: Evidence, verdict: Verdict) -> bool:
+    """Whether a run's verdict is this one, drawn from this evidence."""
+    return _body(read_json(folder / VERDICT, "verdict")) == _concluded(evidence, verdict)
 
 
 def _without_samples(target: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,8 +73,15 @@ def spoken(kind: Any) -> tuple[str, str]:
     if _is_list(kind):
         each = [spoken(part) for part in inside if part is not Ellipsis] or [_WORDS[str]]
         example = ",".join(example for _, example in each)
-        return f"a list of {each[0][0].removeprefix('a ')}s, with commas between", example
+        return _several(*each[0]), example
     return f"a {getattr(kind, '__name__', kind)}, by its address", "module:name"
+
+
+def _several(word: str, example: str) -> str:
+    """A list of what a word and its example say."""
+    if (word, example) in _WORDS.values() and word.startswith("a "):
+        return f"a list of {word.removeprefix('a ')}s, with commas between"
+    return f"a list with commas between, each {word}"
 
 
 def told(value: Any) -> Any:

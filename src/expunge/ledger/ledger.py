@@ -84,14 +84,21 @@ class Ledger:
             chain.find(self.path, found, seal)
         return found[-1].digest
 
-    def begin(self) -> None:
-        """Make the ledger and its key where there is none, say before long work."""
+    def begin(self, subject: str = "") -> None:
+        """Make the ledger and its key where there is none, say before long work.
+
+        With a ``subject`` the key must be there, for it is needed in the end.
+        """
         with _spoken(self.path, CannotWrite):
-            served = self._key.served(self.path)  # asked first: another process may lay it now
-            if not self.path.exists() or chain.is_empty(self._connected()):
-                self._check_new(served=served)
+            if not self._is_begun():
                 self._open_new()
             chain.check_format(self._connected(), self.path)
+        self._key.hashed(subject)
+
+    def is_begun(self) -> bool:
+        """Whether there is anything to read; LedgerTampered where there was, and it is gone."""
+        with _spoken(self.path, CannotRead):
+            return self._is_begun()
 
     def close(self) -> None:
         """Let go of the file; whatever comes next takes it up again."""
@@ -99,13 +106,17 @@ class Ledger:
             self._db.close()
         self._db = None
 
-    def _check_new(self, *, served: bool) -> None:
-        """A key that served says that a ledger was here: it must not be begun anew unnoticed."""
+    def _is_begun(self) -> bool:
+        """A key that served says that a ledger was here: that it is gone must not go unnoticed."""
+        served = self._key.served(self.path)  # asked first: another process may lay it now
+        if self.path.exists() and not chain.is_empty(self._connected()):
+            return True
         if served:
             raise LedgerTampered(
                 f"{self.path} is missing or empty, but its key is still there: {self._key}",
                 hint="bring the ledger back from a backup; to begin anew, move the key away first.",
             )
+        return False
 
     def _open_new(self) -> None:
         _check_place(self.path)
@@ -125,6 +136,7 @@ class Ledger:
 
     def _entries(self) -> list[Entry]:
         with _spoken(self.path, CannotRead):
+            self._is_begun()
             return self._checked(self._connected())
 
     def _checked(self, db: sqlite3.Connection) -> list[Entry]:

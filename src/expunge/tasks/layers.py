@@ -1,6 +1,6 @@
 """Features from a named layer, or from the input of the last Linear, in the same forward pass."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,18 +25,20 @@ def _auto(model: nn.Module, call: Callable[[], Tensor]) -> Answer:
     whose output is as large: the order of registration may be another.
     """
     seen: list[tuple[Tensor, Tensor]] = []
+    idle = {module for module in model.modules() if isinstance(module, nn.Linear)}
 
-    def keep(_module: nn.Module, args: Any, output: Tensor) -> None:
+    def keep(module: nn.Module, args: Any, output: Tensor) -> None:
+        idle.discard(module)
         if args:
             seen.append((args[0], output))
 
-    with _hooked((m for m in model.modules() if isinstance(m, nn.Linear)), keep):
+    with _hooked([*idle], keep):
         logits = call()
     large = [(x, said) for x, said in seen if said.numel() == logits.numel()]
     exact = [x for x, said in large if _is_said(logits, said)] if len(large) > 1 else []
     makers = exact or [x for x, _ in large]
     if not makers or len(makers[-1]) != len(logits):
-        return Answer(logits, None, _candidates(model), AUTO)
+        return Answer(logits, None, _candidates(model, idle), AUTO)
     return Answer(logits, makers[-1].flatten(1))
 
 
@@ -50,7 +52,7 @@ def _is_said(logits: Tensor, said: Tensor) -> bool:
 
 
 def _from(model: nn.Module, layer: str, call: Callable[[], Tensor]) -> Answer:
-    modules = {name: module for name, module in model.named_modules() if name}
+    modules = {name: module for name, module in model.named_modules() if name and _runs(module)}
     if layer not in modules:
         return Answer(call(), None, tuple(modules), layer)
     seen: list[Any] = []
@@ -74,9 +76,15 @@ def _hooked(modules: Iterable[nn.Module], keep: Callable[..., None]) -> Iterator
             handle.remove()
 
 
-def _candidates(model: nn.Module) -> tuple[str, ...]:
-    leaves = [name for name, module in model.named_modules() if name and not [*module.children()]]
-    return tuple(leaves[-12:])
+def _candidates(model: nn.Module, idle: Container[nn.Module]) -> tuple[str, ...]:
+    """The last layers that could be named; of ``idle`` ones it is known that nobody calls them."""
+    leaves = {name: m for name, m in model.named_modules() if name and not [*m.children()]}
+    return tuple(name for name, m in leaves.items() if _runs(m) and m not in idle)[-12:]
+
+
+def _runs(module: nn.Module) -> bool:
+    """Whether a module can be called: one that only holds others cannot."""
+    return getattr(module.forward, "__func__", None) is not nn.Module.forward
 
 
 def _rows(output: Any, layer: str) -> Tensor:

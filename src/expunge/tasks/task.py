@@ -27,6 +27,12 @@ class Answer:
         """The features, or MissingInput with the layers that could be named."""
         if self.features is not None:
             return self.features
+        if not self.layers:
+            raise MissingInput(
+                "features are needed, but the model calls no layer that could give them",
+                hint="make the layer whose output they are a module, such as nn.Linear, and let "
+                "the model call it; then pass the task layer=..., its name.",
+            )
         close = get_close_matches(self.layer, self.layers, n=1)
         if self.layer != "auto":
             raise MissingInput(

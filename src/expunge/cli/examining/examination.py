@@ -2,12 +2,14 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from expunge.cli.entering import to_purge, unentered
+from expunge.cli.confirming import confirm, entered
+from expunge.cli.entering import entries, to_purge, unentered
 from expunge.cli.examining.copies import look_for_copies, look_for_overlap
 from expunge.cli.examining.data import Look, is_finite, look_at_data
 from expunge.cli.examining.findings import Findings
@@ -113,12 +115,15 @@ def _look_at_places(keys: Keys, found: Findings) -> None:
 
 
 def _look_at_runs(file: Path, keys: Keys, found: Findings) -> None:
-    """What killed runs left: half a folder, or a whole one that no ledger knows."""
+    """What killed runs left, half a folder or a whole one, and what was changed since its entry."""
     for left in abandoned(found.folder / keys.folders.runs):
         found.notes.append(f"{left} is what a killed run left, perhaps with a model: remove it.")
     waiting = found.attempt("runs and ledger", lambda: unentered(file, keys)) or {}
     for folder, command in waiting.items():
         found.notes.append(f"{folder} was never entered in the ledger: {command} enters it.")
+    places = found.attempt("runs and ledger", lambda: entered(file, keys, entries(file, keys)))
+    for folder, about in (places or {}).items():
+        found.attempt("runs and ledger", partial(confirm, {folder: about}))
 
 
 def _look_at_cache(project: Project, found: Findings) -> None:
