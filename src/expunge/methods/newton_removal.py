@@ -13,9 +13,10 @@ classes are one regression each, and their gradients count as one vector.
 prepared gets one that is fitted to the retain set alone, which is exact, and dear once. So does one
 whose budget is spent: that retraining is told in a note, or refused with ``spent="refuse"``.
 
-It certifies the head. Features that were learnt from the same samples know what they knew; take
-them from other data, or train them with differential privacy. The perturbation is drawn from the
-seed of the run unless it is ``secret``; without that, nothing is promised.
+It certifies the head, and refuses one that is frozen. Features that were learnt from the same
+samples know what they knew; take them from other data, or train them with differential privacy. The
+perturbation is drawn from the seed of the run unless it is ``secret``; without that, nothing is
+promised.
 
 It costs a forward pass of the training set, and for every few samples that leave together and
 each class a system as large as the features.
@@ -35,7 +36,7 @@ from expunge.algebra.removal import Loss, Rows, allowed, fitted, without
 from expunge.erasing.inserting import replaced
 from expunge.errors import BadSetting
 from expunge.method import Case, Method
-from expunge.reheading import found, parted, plain, read
+from expunge.reheading import found, free, parted, plain, read
 from expunge.splitting import Data, Part
 from expunge.tasks import Kind, Task
 
@@ -63,8 +64,9 @@ class NewtonRemoval(Method):
         """
         check(self.epsilon, self.delta)
         part = data if isinstance(data, Part) else Part.whole(data)
-        head = found(model, _Certified) or plain(model, task, part.source)
-        return self._fit(model, head, part, task)
+        head = found(model, _Certified)
+        old = free(head) if head else plain(model, task, part.source)
+        return self._fit(model, old, part, task)
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
         check(self.epsilon, self.delta)
@@ -74,7 +76,7 @@ class NewtonRemoval(Method):
             return self._fit(
                 model, plain(model, case.task, case.retain.part.source), case.retain.part, case.task
             )
-        leaves, stays = parted(head.present, case)
+        leaves, stays = parted(free(head).present, case)
         if not len(leaves):
             case.report.note("nothing to do: none of the forget set is in the head")
             return model
