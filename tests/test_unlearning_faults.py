@@ -245,6 +245,15 @@ def wide():
     return torch.randn(30, 4, generator=generator), torch.arange(30) % 3
 
 
+@pytest.mark.parametrize("method", [NegGrad(), Duck(), Ssd()])
+def test_no_label_is_passed_over_in_silence(method):
+    gone, (x, y) = (2, 3, 5), wide()
+    y[[*gone]] = -100  # which torch's own loss ignores
+    chosen = split(TensorDataset(x, y), Request(Samples(gone)), test=data(11))
+    with pytest.raises(BatchUnreadable, match="-100"):
+        unlearn(network(), chosen, method, task=TASK)
+
+
 @pytest.mark.parametrize("method", [Finetune(epochs=1), Duck(), Ssd(), RandomLabels()])
 @pytest.mark.parametrize(
     ("spoil", "fault", "hint"),

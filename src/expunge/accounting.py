@@ -7,7 +7,6 @@ all that objects hold, as deep as it goes. Of expunge and of installed packages 
 
 import inspect
 import sys
-import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,9 +19,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from expunge.importing import imported, own, text_of
 from expunge.storing import digest_json, digest_tensors, digest_text
 
-_INSTALLED = (Path(__file__).parent, *(Path(sysconfig.get_path(k)) for k in ("stdlib", "purelib")))
 _ASKED: ContextVar[tuple[object, ...]] = ContextVar("_ASKED", default=())
 
 
@@ -136,7 +135,7 @@ def _content(cell: Any) -> Any:
 def _ground(value: Any) -> Any:
     if isinstance(value, ModuleType):
         path = getattr(value, "__file__", None)
-        return digest_text(Path(path).read_text("utf-8")) if path and _own(value) else None
+        return _file(text_of(path), vars(value)) if path and own(path) else None
     if inspect.isfunction(value) or isinstance(value, type):
         return [digest_source(value), *_leant_on(value)] if _own(value) else None
     return _all(_parts(value))
@@ -161,18 +160,63 @@ def _parts(value: Any) -> Iterable[Any]:
     return ()
 
 
+def _file(text: str, space: Mapping[str, Any]) -> Any:
+    """A file's text, and those of the files that it imports, and so on."""
+    behind = _imported(text, space)
+    return [digest_text(text), behind] if behind else digest_text(text)
+
+
+def _imported(code: CodeType | str, space: Mapping[str, Any]) -> dict[str, str]:
+    package = space.get("__package__") or ""
+    return {name: digest_text(text) for name, text in imported(code, package).items()}
+
+
 def _leant_on(value: Any) -> Iterator[Any]:
     """What stands behind the names that a function or a class uses."""
     if isinstance(value, type):
         yield from (ground(base) for base in value.__bases__)
-        yield from (ground(each) for each in vars(value).values() if inspect.isfunction(each))
+        yield from (ground(each) for each in map(_inner, vars(value).values()) if each)
         return
+    code, space = value.__code__, value.__globals__
     yield from (ground(_content(cell)) for cell in value.__closure__ or ())
-    yield ground(value.__defaults__)
-    for name in sorted({*_names(value.__code__)} & value.__globals__.keys()):
-        found = value.__globals__[name]
-        leans = callable(found) or isinstance(found, ModuleType)
-        yield [name, ground(found) if leans else as_json(found)]
+    yield ground((value.__defaults__, value.__kwdefaults__))
+    yield from _standing({*_names(code)}, space)
+    if behind := _imported(code, space):  # where it imports by itself, no name stands for it
+        yield behind
+
+
+def _inner(held: Any) -> Any:
+    """The function that a class holds: a method of any kind, or what makes a property; or None."""
+    held = getattr(held, "fget", getattr(held, "__func__", held))
+    return held if inspect.isfunction(held) else None
+
+
+def _standing(names: set[str], space: Mapping[str, Any]) -> Iterator[Any]:
+    """What these names stand for now."""
+    for name in sorted(names & space.keys()):
+        found = space[name]
+        if inspect.isroutine(found) or isinstance(found, (type, ModuleType)):
+            yield [name, ground(found)]
+        else:
+            yield [name, accounted(found)]
+        yield from _read_out(names, found, set())
+
+
+def _read_out(names: set[str], module: Any, seen: set[int]) -> Iterator[Any]:
+    """What these names stand for in a module of the user's, and in modules that it holds.
+
+    Functions and classes are told by its file, and by those that it imports.
+    """
+    if not isinstance(module, ModuleType) or not _own(module) or id(module) in seen:
+        return
+    seen.add(id(module))
+    for name in sorted(names & vars(module).keys()):
+        found = vars(module)[name]
+        if isinstance(found, ModuleType):
+            yield [name, ground(found)]
+            yield from _read_out(names, found, seen)
+        elif not (inspect.isroutine(found) or isinstance(found, type)):
+            yield [name, accounted(found)]
 
 
 def _own(value: Any) -> bool:
@@ -180,9 +224,7 @@ def _own(value: Any) -> bool:
     name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", "")
     module = sys.modules.get(name)
     path = getattr(module, "__file__", None)
-    if path is None:
-        return name == "__main__"
-    return not any(Path(path).is_relative_to(place) for place in _INSTALLED)
+    return name == "__main__" if path is None else own(path)
 
 
 def _names(code: CodeType) -> Iterator[str]:

@@ -25,6 +25,7 @@ from expunge.tasks import Task
 from expunge.tasks.reading import call
 
 H = TypeVar("H", bound=nn.Module)
+L = TypeVar("L", bound=nn.Linear)
 
 _FEW = 8  # samples that show which layer is the head
 
@@ -35,7 +36,7 @@ def found(model: nn.Module, kind: type[H]) -> H | None:
 
 
 def plain(model: nn.Module, task: Task, source: Data) -> nn.Linear:
-    """The linear layer that makes the model's answers."""
+    """The linear layer that makes the model's answers; one that is frozen is refused."""
     few = Batches(Part.whole(source), device=device_of(model)).take(
         torch.arange(len(source))[:_FEW]
     )
@@ -46,7 +47,17 @@ def plain(model: nn.Module, task: Task, source: Data) -> nn.Linear:
             f"the features {place} are not read by a linear layer that makes the answers",
             hint='use a model whose last layer is nn.Linear, and a task with layer="auto".',
         )
-    return place.head
+    return free(place.head)
+
+
+def free(head: L) -> L:
+    """The head, if it may learn: one that is frozen is neither replaced nor moved."""
+    if all(p.requires_grad for p in head.parameters()):
+        return head
+    raise ModelDoesNotFit(
+        "the layer that makes the answers is frozen, and cannot be fitted again",
+        hint="set requires_grad on it, or use a method that changes other layers.",
+    )
 
 
 @torch.no_grad()

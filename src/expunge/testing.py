@@ -1,5 +1,6 @@
 """The promises of every plug-in. Run them on your own: ``check_method(MyMethod)``."""
 
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +20,7 @@ from expunge.attack import Attack
 from expunge.batching import Batches
 from expunge.ensembles import Reference, References
 from expunge.erasing import restored
-from expunge.errors import MissingInput
+from expunge.errors import MissingInput, ModelDoesNotFit
 from expunge.fitting import Fit
 from expunge.imagining import imagined, shadowed
 from expunge.method import Case, Method
@@ -30,7 +31,7 @@ from expunge.request import Attribute, Classes, Request, Samples, Target
 from expunge.seeding import seeded
 from expunge.splitting import Split, split
 from expunge.storing import load_tensors
-from expunge.tasks import Batch, Classification, Task
+from expunge.tasks import Classification, Task
 from expunge.unlearning import unlearn
 
 _PARTS = slice(120), slice(120, None)  # to train on, and to test with
@@ -58,7 +59,7 @@ def toy(target: Target | None = None, *, normalised: bool = False) -> Toy:
     if isinstance(target, Attribute):
         group = (x[:, 0] + torch.randn(160, generator=generator) > 0).long()
         columns.append(group.where(torch.arange(160) % 7 > 0, -1))
-        task = Classification(attributes={target.name: _third})
+        task = Classification(attributes={target.name: lambda batch: batch[2]})
     train, test = (TensorDataset(*(v[rows] for v in columns)) for rows in _PARTS)
     request = Request(target if target is not None else Samples((1, 2, 3, 5, 8)))
     with seeded(0):
@@ -78,10 +79,13 @@ def check_method(method: Method | type[Method]) -> None:
     if Samples in kinds:
         _check_on(method, toy())
         _check_on(method, toy(Samples((7,)), normalised=True))
+        _check_head(method, toy())
     if Classes in kinds:
         _check_on(method, toy(Classes((1,))))
+        _check_head(method, toy(Classes((1,))))
     if Attribute in kinds:
         _check_on(method, toy(Attribute("hat")))
+        _check_head(method, toy(Attribute("hat")))
         _check_on(method, toy(Attribute("hat"), normalised=True))
 
 
@@ -121,7 +125,7 @@ def check_attack(attack: Attack | type[Attack]) -> None:
 
 def _check_on(method: Method | type[Method], problem: Toy) -> None:
     with TemporaryDirectory() as folder:
-        tried = method if isinstance(method, Method) else _example(method, Path(folder), problem)
+        tried = _example(method, Path(folder), problem)
         original, drawn = _state(problem.model), _generators()
         first = unlearn(problem.model, problem.split, tried, task=problem.task)
         again = unlearn(problem.model, problem.split, tried, task=problem.task)
@@ -132,12 +136,23 @@ def _check_on(method: Method | type[Method], problem: Toy) -> None:
     assert all(v.isfinite().all() for v in weights.values()), "weights are not finite"
     assert weights.keys() == repeated.keys(), "the same seed gives other parameters"
     assert all(torch.equal(weights[n], repeated[n]) for n in weights), "same seed, other weights"
+    assert _still(problem.model, first.after), "a frozen layer was changed"
     assert not any(m.training for m in first.after.modules()), "the result is in training mode"
     assert _hooks(first.after) <= _hooks(problem.model), "a hook was left behind"
     if not tried.reshapes:
         assert original.keys() == _state(first.after).keys(), "parameters changed their names"
         assert _learning(problem.model) == _learning(first.after), "requires_grad was changed"
     dumps(tried.describe(), allow_nan=False)
+
+
+def _check_head(method: Method | type[Method], problem: Toy) -> None:
+    """A head that is frozen must stay what it is, or be refused."""
+    model = deepcopy(problem.model).requires_grad_(requires_grad=True)
+    [*model.children()][-1].requires_grad_(requires_grad=False)
+    with TemporaryDirectory() as folder, suppress(ModelDoesNotFit):
+        tried = _example(method, Path(folder), replace(problem, model=model))
+        after = unlearn(model, problem.split, tried, task=problem.task).after
+        assert _still(model, after), "a frozen head was changed"
 
 
 def _check_saved(outcome: Outcome, folder: Path) -> None:
@@ -153,7 +168,9 @@ def _check_saved(outcome: Outcome, folder: Path) -> None:
     assert same, "saved and loaded again, the result answers otherwise"
 
 
-def _example(method: type[Method], folder: Path, problem: Toy) -> Method:
+def _example(method: Method | type[Method], folder: Path, problem: Toy) -> Method:
+    if isinstance(method, Method):
+        return method
     parts = problem.split
     case = Case(
         parts.targets,
@@ -251,17 +268,18 @@ def _close(a: float | None, b: float | None) -> bool:
     return a == b if a is None or b is None else abs(a - b) <= 1e-6 * (1 + abs(a))
 
 
-def _third(batch: Batch) -> Tensor:
-    found: Tensor = batch[2]
-    return found
-
-
 def _state(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 def _same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def _still(before: nn.Module, after: nn.Module) -> bool:
+    """Whether what is frozen is what it was, wherever it has its name still."""
+    now, frozen = after.state_dict(), {n for n, learns in _learning(before).items() if not learns}
+    return all(torch.equal(before.get_parameter(n), now[n]) for n in frozen & now.keys())
 
 
 def _learning(model: nn.Module) -> dict[str, bool]:

@@ -29,6 +29,7 @@ from expunge.progress import Progress, quiet
 from expunge.request import Attribute
 from expunge.seeding import seeded
 from expunge.splitting import Part, Split
+from expunge.staying import stayed
 from expunge.tasks import Task
 from expunge.tasks.asking import out_of_memory
 
@@ -60,6 +61,9 @@ def unlearn(
             after = _model(method.forget(after.eval(), case), method).eval()
             seconds = time.perf_counter() - start
     _check_result(model, after, method, len(report.traces.get("loss", ())))
+    with seeded(seed):  # data with random transforms draw numbers
+        for note in stayed(model, after, case.forget, len(split.retain.source), task=task):
+            report.note(note)
     return Outcome(
         model, after, split, task, method, seed, seconds, tuple(report.notes), report.traces
     )

@@ -99,3 +99,24 @@ def test_a_layer_that_breaks_a_promise_is_caught(layer, fact):
 def test_what_no_file_can_keep_is_caught():
     with pytest.raises(AssertionError, match="saved and loaded again"):
         check_method(Secretive())
+
+
+@dataclass(frozen=True)
+class Thawing(Method):
+    """Moves one layer, frozen or not."""
+
+    last: bool = False
+
+    def forget(self, model, case):
+        del case
+        with torch.no_grad():
+            model[-1 if self.last else 0].weight.add_(1)
+        return model
+
+
+@pytest.mark.parametrize(
+    ("last", "fact"), [(False, "a frozen layer was changed"), (True, "a frozen head was changed")]
+)
+def test_what_is_frozen_must_stay_what_it_is(last, fact):
+    with pytest.raises(AssertionError, match=fact):
+        check_method(Thawing(last=last))

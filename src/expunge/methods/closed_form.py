@@ -10,7 +10,8 @@ subtracted was added, bit for bit but for the rounding of double precision.
 ``prepare`` makes the model: it puts such a head in place of the last Linear. A model that was not
 prepared gets one that is fitted to the retain set alone. Nearest neighbours keep the features of
 all samples in the model, in their order; those of the forget set leave no gap. Who is in the head
-the model knows in memory; its state leaves that out as soon as it was unlearned.
+the model knows in memory; its state leaves that out as soon as it was unlearned. A head that is
+frozen is refused.
 
 The head is exact; features that were learnt from the forget set know what they knew. It costs a
 forward pass of the blocks that hold somebody who leaves, then microseconds for the sums, and a

@@ -16,9 +16,10 @@ whose budget is spent: that retraining is told in a note, or refused with ``spen
 Who is in the head, and what is spent, the model knows in memory; its state leaves both out as soon
 as it was unlearned, for they would tell who left.
 
-It certifies the head. Features that were learnt from the same samples know what they knew; take
-them from other data, or train them with differential privacy. The perturbation is drawn from the
-seed of the run unless it is ``secret``; without that, nothing is promised.
+It certifies the head, and refuses one that is frozen. Features that were learnt from the same
+samples know what they knew; take them from other data, or train them with differential privacy. The
+perturbation is drawn from the seed of the run unless it is ``secret``; without that, nothing is
+promised.
 
 It costs a forward pass of the training set, and for every few samples that leave together and
 each class a system as large as the features.
@@ -38,7 +39,7 @@ from expunge.algebra.removal import Loss, Rows, allowed, fitted, without
 from expunge.erasing.inserting import replaced
 from expunge.errors import BadSetting
 from expunge.method import Case, Method
-from expunge.reheading import discreet, found, parted, plain, read
+from expunge.reheading import discreet, found, free, parted, plain, read
 from expunge.splitting import Data, Part
 from expunge.tasks import Kind, Task
 
@@ -66,8 +67,9 @@ class NewtonRemoval(Method):
         """
         check(self.epsilon, self.delta)
         part = data if isinstance(data, Part) else Part.whole(data)
-        head = found(model, _Certified) or plain(model, task, part.source)
-        return self._fit(model, head, part, task)
+        head = found(model, _Certified)
+        old = free(head) if head else plain(model, task, part.source)
+        return self._fit(model, old, part, task)
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
         check(self.epsilon, self.delta)
@@ -80,7 +82,7 @@ class NewtonRemoval(Method):
             return self._fit(
                 model, plain(model, case.task, case.retain.part.source), case.retain.part, case.task
             )
-        leaves, stays = parted(head.present, case)
+        leaves, stays = parted(free(head).present, case)
         if not len(leaves):
             case.report.note("nothing to do: none of the forget set is in the head")
             return model

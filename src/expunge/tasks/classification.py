@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,6 +11,8 @@ from expunge.errors import BatchUnreadable
 from expunge.tasks.reading import call, same_count
 from expunge.tasks.supervised import Supervised
 from expunge.tasks.task import Batch, Kind
+
+_NOBODY = torch.iinfo(torch.long).min  # no sample is passed over: -100 is no class, and is refused
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Classification(Supervised):
                 hint="use MultiLabel or Regression, or give the task labels=... that fit.",
             )
         try:
-            return F.cross_entropy(logits, labels.long(), reduction="none")
+            return F.cross_entropy(logits, labels.long(), reduction="none", ignore_index=_NOBODY)
         except IndexError as why:
             raise BatchUnreadable(
                 f"a label lies outside the model's {logits.shape[1]} classes: "
