@@ -1,6 +1,5 @@
 """Faults of users, models and methods: a fact, a hint, and the original as it was."""
 
-import re
 import threading
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,7 +12,6 @@ from torch.utils.data import TensorDataset
 from expunge import Attribute, Classification, Regression, Request, Samples, split
 from expunge.errors import (
     BadSetting,
-    BatchUnreadable,
     BrokenPromise,
     Diverged,
     MissingInput,
@@ -22,11 +20,9 @@ from expunge.errors import (
     UnknownName,
 )
 from expunge.method import Method
-from expunge.methods.duck import Duck
 from expunge.methods.finetune import Finetune
 from expunge.methods.neggrad import NegGrad
 from expunge.methods.random_labels import RandomLabels
-from expunge.methods.ssd import Ssd
 from expunge.unlearning import seeded, unlearn
 
 TASK = Classification()
@@ -240,47 +236,6 @@ def test_a_model_that_cannot_learn_is_refused(method):
         unlearn(frozen, parts(), method, task=TASK)
 
 
-def wide():
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(30, 4, generator=generator), torch.arange(30) % 3
-
-
-@pytest.mark.parametrize("method", [NegGrad(), Duck(), Ssd()])
-def test_no_label_is_passed_over_in_silence(method):
-    gone, (x, y) = (2, 3, 5), wide()
-    y[[*gone]] = -100  # which torch's own loss ignores
-    chosen = split(TensorDataset(x, y), Request(Samples(gone)), test=data(11))
-    with pytest.raises(BatchUnreadable, match="-100"):
-        unlearn(network(), chosen, method, task=TASK)
-
-
-@pytest.mark.parametrize("method", [Finetune(epochs=1), Duck(), Ssd(), RandomLabels()])
-@pytest.mark.parametrize(
-    ("spoil", "fault", "hint"),
-    [
-        (lambda x, y: (x.double(), y), r"float64 \(3, 4\), int64 \(3,\)", "of torch.float32"),
-        (lambda x, y: (x.byte(), y), r"uint8 \(3, 4\)", r"x.float\(\) / 255"),
-        (lambda x, y: (x[:, :3], y), "shapes cannot be multiplied", "inputs=..."),
-        (lambda x, y: (x, y + 1), "outside the model's 3 classes", "from 0"),
-        (lambda x, y: (x.index_fill(0, torch.tensor([7]), torch.nan), y), "position 7", "finite"),
-    ],
-)
-def test_data_that_the_model_cannot_take_are_told_by_every_method_alike(method, spoil, fault, hint):
-    spoilt = TensorDataset(*spoil(*wide()))
-    chosen = split(spoilt, Request(Samples((2, 3, 5))), test=data(11))
-    with pytest.raises((BatchUnreadable, Diverged), match=fault) as told:
-        unlearn(network(), chosen, method, task=TASK)
-    assert re.search(hint, told.value.hint)
-
-
-def test_the_type_of_labels_is_not_taken_for_that_of_inputs():
-    x, y = wide()
-    spoilt = split(TensorDataset(x.double(), y.float()), Request(Samples((2,))), test=data(11))
-    with pytest.raises(BatchUnreadable) as told:
-        unlearn(network(), spoilt, Finetune(epochs=1), task=Regression())
-    assert "inputs of torch.float32" in told.value.hint
-
-
 @pytest.mark.parametrize("fault", [KeyError("mine"), torch.OutOfMemoryError("mine")])
 def test_what_a_method_raises_about_sound_data_is_its_own(fault):
     def fail(*_):
@@ -297,7 +252,9 @@ def test_no_memory_is_no_fault_of_the_data():
         raise torch.OutOfMemoryError("full")
 
     spoilt = split(
-        TensorDataset(wide()[0].double(), wide()[1]), Request(Samples((2,))), test=data(11)
+        TensorDataset(torch.randn(30, 4).double(), torch.arange(30) % 3),
+        Request(Samples((2,))),
+        test=data(11),
     )
     with pytest.raises(torch.OutOfMemoryError):
         unlearn(network(), spoilt, Acting(fail), task=TASK)
