@@ -162,7 +162,7 @@ def test_the_doctor_names_the_command_that_purges_what_no_run_names(expunge, com
 
 @pytest.mark.usefixtures("compared")
 def test_the_doctor_says_what_to_remove_where_the_data_are_others_by_now(expunge, change):
-    change("toy_data.py", "_made(60, 1)", "_made(60, 11)")
+    change("expunge.toml", "toy_data:train", "toy_data:test")
     (note,) = expunge("doctor", "--json").body["notes"]
     assert "another training set: remove the folder" in note
 
