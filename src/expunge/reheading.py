@@ -101,7 +101,7 @@ def parted(present: Bool[Tensor, " n"], case: Case) -> tuple[Int[Tensor, " m"], 
     return leaves[here[leaves]], stays[here[stays]]
 
 
-def discreet(model: nn.Module) -> nn.Module:
+def silent(model: nn.Module) -> nn.Module:
     """The model, whose state leaves out of whom its heads are: no file of it tells who left."""
     for module in model.modules():
         for name in getattr(module, "private", ()):

@@ -30,7 +30,7 @@ from expunge.algebra import tallies
 from expunge.erasing.inserting import replaced
 from expunge.errors import ModelDoesNotFit
 from expunge.method import Case, Method
-from expunge.reheading import discreet, found, parted, plain, read
+from expunge.reheading import found, parted, plain, read, silent
 from expunge.splitting import Data, Part
 from expunge.tasks import Kind, Task
 
@@ -61,7 +61,7 @@ class ClosedForm(Method):
         head, source = found(model, _Sums), case.retain.part.source
         if head is None:
             case.report.note("the head was not one of sums: it is made of the retain set alone")
-            return discreet(self.prepare(model, case.retain.part, task=case.task))
+            return silent(self.prepare(model, case.retain.part, task=case.task))
         leaves, stays = parted(head.present, case)
         if not len(stays):
             raise ModelDoesNotFit("nobody would stay in the head", hint="delete the model instead.")
@@ -70,7 +70,7 @@ class ClosedForm(Method):
         case.report.note(
             f"{len(leaves):,} samples were taken out of {head.kind}, {len(stays):,} stay"
         )
-        return discreet(model)
+        return silent(model)
 
 
 class _Sums(nn.Module):

@@ -39,7 +39,7 @@ from expunge.algebra.removal import Loss, Rows, allowed, fitted, without
 from expunge.erasing.inserting import replaced
 from expunge.errors import BadSetting
 from expunge.method import Case, Method
-from expunge.reheading import discreet, found, free, parted, plain, read
+from expunge.reheading import found, free, parted, plain, read, silent
 from expunge.splitting import Data, Part
 from expunge.tasks import Kind, Task
 
@@ -73,7 +73,7 @@ class NewtonRemoval(Method):
 
     def forget(self, model: nn.Module, case: Case) -> nn.Module:
         check(self.epsilon, self.delta)
-        return discreet(self._removed(model, case))
+        return silent(self._removed(model, case))
 
     def _removed(self, model: nn.Module, case: Case) -> nn.Module:
         head = found(model, _Certified)

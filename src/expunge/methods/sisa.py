@@ -27,7 +27,7 @@ from expunge.errors import ModelDoesNotFit
 from expunge.method import Case, Method
 from expunge.observing import device_of
 from expunge.recipe import Recipe
-from expunge.reheading import discreet, parted
+from expunge.reheading import parted, silent
 from expunge.sharding import Ensemble, Shards, Vote
 from expunge.splitting import Data, Part
 from expunge.tasks import Kind
@@ -74,7 +74,7 @@ class Sisa(Method):
             f"{len(work.tally)} of {self.shards * self.slices} slices were trained again for "
             f"{len(gone):,} samples; {purged} kept models that knew them were deleted"
         )
-        return discreet(after)
+        return silent(after)
 
     def describe(self) -> dict[str, Any]:
         """The settings as JSON; where slices are kept changes nothing."""
