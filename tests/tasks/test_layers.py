@@ -100,7 +100,7 @@ class Functional(nn.Module):
 
 @pytest.mark.parametrize("layer", ["auto", "blocks"])
 def test_a_model_without_any_layer_is_told_to_make_one(layer):
-    with pytest.raises(MissingInput, match="the model calls no layer") as caught:
+    with pytest.raises(MissingInput, match="no layer") as caught:
         features(Functional(), layer)
     assert "module" in caught.value.hint
 

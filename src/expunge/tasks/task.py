@@ -13,6 +13,12 @@ Batch = Any
 Kind = Literal["classification", "multilabel", "regression"]
 
 
+_MAKE = (
+    "make the layer whose output they are a module, such as nn.Linear, and let the model call it; "
+    "then pass the task layer=..., its name."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a model says about a batch, and the representation it said it from."""
@@ -27,17 +33,17 @@ class Answer:
         """The features, or MissingInput with the layers that could be named."""
         if self.features is not None:
             return self.features
-        if not self.layers:
-            raise MissingInput(
-                "features are needed, but the model calls no layer that could give them",
-                hint="make the layer whose output they are a module, such as nn.Linear, and let "
-                "the model call it; then pass the task layer=..., its name.",
-            )
         close = get_close_matches(self.layer, self.layers, n=1)
+        known = f"known: {list(self.layers)}." if self.layers else _MAKE
         if self.layer != "auto":
             raise MissingInput(
                 f"features are needed, but no layer of the model is named {self.layer!r}",
-                hint=f"did you mean {close[0]!r}?" if close else f"known: {list(self.layers)}.",
+                hint=f"did you mean {close[0]!r}?" if close else known,
+            )
+        if not self.layers:
+            raise MissingInput(
+                "features are needed, but the model calls no layer that could give them",
+                hint=_MAKE,
             )
         raise MissingInput(
             "features are needed, but the input of the model's last Linear was not to be found",
