@@ -34,7 +34,12 @@ def places(name):
 def given(row):
     """The settings that a row's method would have now, but for what is at hand or cut to time."""
     import staging  # noqa: PLC0415
+    from table import Row  # noqa: PLC0415
 
+    if row.method == "combine":
+        for part in row.settings["methods"]:
+            yield from ((f"{part}.{name}", value) for name, value in given(Row(part, part)))
+        return
     for item in fields(find("methods", row.method)):
         if item.name in AT_HAND | {row.effort}:
             continue
