@@ -69,3 +69,14 @@ def test_members_of_a_model_from_which_nobody_left_are_in_its_file(tmp_path):
     save_tensors(tmp_path / "model.safetensors", prepared(method).state_dict())
     again = with_weights(prepared(method), tmp_path / "model.safetensors")
     assert int(without(again, method, 7).after[2].present.sum()) == 119
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_frozen_head_is_refused_and_stays_what_it_was(method):
+    problem = toy()
+    problem.model[2].requires_grad_(requires_grad=False)
+    with pytest.raises(ModelDoesNotFit, match="is frozen"):
+        unlearn(problem.model, problem.split, method, task=problem.task)
+    with pytest.raises(ModelDoesNotFit, match="is frozen"):
+        method.prepare(problem.model, problem.split.retain, task=problem.task)
+    assert isinstance(problem.model[2], torch.nn.Linear)

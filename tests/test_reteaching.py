@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
 from expunge import Classes, Classification, Request, reteaching, split
-from expunge.examining import Exam
+from expunge.exams import Exam
 from expunge.observing import snapshot
 from expunge.reteaching import Course, Lesson, _Abreast, _Alone
 

@@ -21,7 +21,7 @@ from torch.optim import SGD, Adam, Optimizer
 
 from expunge.accounting import accounted
 from expunge.batching import Batches, data_digest, is_resident
-from expunge.examining import Exam, Marks, Rows, answered
+from expunge.exams import Exam, Marks, Rows, answered
 from expunge.observing import device_of, evaluating
 from expunge.remembering import Notebook
 from expunge.representing import drawing, thawed

@@ -10,7 +10,6 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from torch.utils.data import TensorDataset
 
 from expunge import Classes, Request, Samples, split
-from expunge.errors import ModelDoesNotFit
 from expunge.methods.closed_form import ClosedForm
 from expunge.testing import check_method, toy
 from expunge.unlearning import unlearn
@@ -132,13 +131,3 @@ def test_nothing_of_a_forgotten_neighbour_is_kept():
     gone = model[2].rows[[3, 5]]
     assert len(after[2].rows) == len(after[2].labels) == len(model[2].rows) - 2
     assert torch.cdist(gone, after[2].rows).min() > 0
-
-
-def test_a_frozen_head_is_refused_and_stays_what_it_was():
-    problem, method = toy(), ClosedForm()
-    problem.model[2].requires_grad_(requires_grad=False)
-    with pytest.raises(ModelDoesNotFit, match="is frozen"):
-        unlearn(problem.model, problem.split, method, task=problem.task)
-    with pytest.raises(ModelDoesNotFit, match="is frozen"):
-        method.prepare(problem.model, problem.split.retain, task=problem.task)
-    assert isinstance(problem.model[2], torch.nn.Linear)

@@ -160,16 +160,6 @@ def test_another_training_set_is_refused(prepared):
         unlearn(model, parts, method, task=Classification())
 
 
-def test_a_frozen_head_is_refused_and_stays_what_it_was():
-    problem, method = toy(), NewtonRemoval()
-    problem.model[2].requires_grad_(requires_grad=False)
-    with pytest.raises(ModelDoesNotFit, match="is frozen"):
-        unlearn(problem.model, problem.split, method, task=problem.task)
-    with pytest.raises(ModelDoesNotFit, match="is frozen"):
-        method.prepare(problem.model, problem.split.retain, task=problem.task)
-    assert isinstance(problem.model[2], torch.nn.Linear)
-
-
 def test_a_certified_head_that_was_frozen_since_is_refused():
     problem, method = toy(), NewtonRemoval()
     model = method.prepare(problem.model, problem.split.retain.source, task=problem.task)

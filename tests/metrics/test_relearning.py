@@ -22,7 +22,7 @@ from expunge import (
 )
 from expunge.ensembles import Reference, References
 from expunge.errors import BadSetting, MissingInput
-from expunge.examining import Exam
+from expunge.exams import Exam
 from expunge.metric import Trial
 from expunge.metrics.relearning import Relearning
 from expunge.observing import Observation, Snapshot, snapshot

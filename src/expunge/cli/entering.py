@@ -1,7 +1,7 @@
 """A run's folder and its entry in the ledger: whether they agree, and which command is to do."""
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,9 +30,9 @@ def about(found: Iterable[Entry], *requests: str) -> list[Entry]:
     return [e for e in found if e.kind == "settled" and e.body["request"] in requests]
 
 
-def unentered(config: Path, keys: Keys) -> dict[Path, str]:
-    """The runs that no entry is about, each with the command that enters it."""
-    known, places = entries(config, keys), sorted((config.parent / keys.folders.runs).glob("*"))
+def unentered(config: Path, keys: Keys, known: Sequence[Entry]) -> dict[Path, str]:
+    """The runs that none of these entries is about, each with the command that enters it."""
+    places = sorted((config.parent / keys.folders.runs).glob("*"))
     waiting = (p for p in places if runs.is_whole(p) and not about(known, p.name))
     return {folder: to_settle(folder, config) for folder in waiting}
 

@@ -26,13 +26,7 @@ def report(
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Write a report again from its evidence, judged by the rules of this version."""
-    from expunge.cli.confirming import confirm  # noqa: PLC0415 - torch stays out of --help
-    from expunge.cli.runs import (  # noqa: PLC0415
-        REPORT,
-        REQUEST,
-        check_unsealed,
-        read_evidence,
-    )
+    from expunge.cli.runs import REPORT, read_evidence  # noqa: PLC0415 - torch stays out of --help
     from expunge.judging import judge  # noqa: PLC0415
     from expunge.reporting import render  # noqa: PLC0415
 
@@ -45,12 +39,8 @@ def report(
             f"of this version say {verdict.word}",
             hint="write the report with the version of expunge that settled the request.",
         )
-    folder = source if source.is_dir() else source.parent
-    path = out or folder / REPORT
-    if not entry:
-        check_unsealed(path)
-    elif source.is_dir() or (folder / REQUEST).exists():  # a copy of evidence may lie anywhere
-        confirm({folder: [entry]})
+    path = out or (source if source.is_dir() else source.parent) / REPORT
+    _check_place(source, path, entry)
     render(evidence, verdict, seal=seal).save(path)
     if as_json:
         emit({"report": str(path), "verdict": verdict.word, "seal": seal})
@@ -58,6 +48,18 @@ def report(
     say(f"Report   {path}")
     say(f"Verdict  {verdict.word}")
     say(f"Seal     {seal or 'none: the ledger has no entry about exactly this evidence'}")
+
+
+def _check_place(source: Path, path: Path, entry: "Entry | None") -> None:
+    """Refuse to lose a seal, or to seal a page beside files that are others by now."""
+    from expunge.cli.confirming import confirm  # noqa: PLC0415 - torch stays out of --help
+    from expunge.cli.runs import REQUEST, check_unsealed  # noqa: PLC0415
+
+    folder = source if source.is_dir() else source.parent
+    if not entry:
+        check_unsealed(path)
+    elif source.is_dir() or (folder / REQUEST).exists():  # a copy of evidence may lie anywhere
+        confirm({folder: [entry]})
 
 
 def _entry_about(evidence: "Evidence", source: Path, config: Path) -> "Entry | None":

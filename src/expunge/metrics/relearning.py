@@ -38,7 +38,7 @@ from expunge.algebra.statistics import Interval, mean_interval
 from expunge.algebra.survival import lasting, median, restricted_mean
 from expunge.ensembles import References
 from expunge.errors import BadSetting, MissingInput
-from expunge.examining import Exam
+from expunge.exams import Exam
 from expunge.metric import Exhibit, Measurement, Metric, Trial
 from expunge.observing import Snapshot, device_of
 from expunge.representing import untrained

@@ -118,11 +118,12 @@ def _look_at_runs(file: Path, keys: Keys, found: Findings) -> None:
     """What killed runs left, half a folder or a whole one, and what was changed since its entry."""
     for left in abandoned(found.folder / keys.folders.runs):
         found.notes.append(f"{left} is what a killed run left, perhaps with a model: remove it.")
-    waiting = found.attempt("runs and ledger", lambda: unentered(file, keys)) or {}
-    for folder, command in waiting.items():
+    known = found.attempt("runs and ledger", lambda: entries(file, keys))
+    if known is None:
+        return
+    for folder, command in unentered(file, keys, known).items():
         found.notes.append(f"{folder} was never entered in the ledger: {command} enters it.")
-    places = found.attempt("runs and ledger", lambda: entered(file, keys, entries(file, keys)))
-    for folder, about in (places or {}).items():
+    for folder, about in entered(file, keys, known).items():
         found.attempt("runs and ledger", partial(confirm, {folder: about}))
 
 

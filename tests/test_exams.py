@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from expunge import Classification, examining
-from expunge.examining import Exam
+from expunge import Classification, exams
+from expunge.exams import Exam
 from expunge.observing import Observation
 
 N, C = 90, 5
@@ -15,7 +15,7 @@ TASK = Classification()
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    monkeypatch.setattr(examining, "_AT_ONCE", 8)
+    monkeypatch.setattr(exams, "_AT_ONCE", 8)
 
 
 def exam(removed):
