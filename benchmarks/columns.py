@@ -58,7 +58,7 @@ COLUMNS = (
     Column(
         "kept, trained on",
         ("retain accuracy",),
-        "accuracy on training samples that stay, of which 3,000 are asked",
+        "accuracy on training samples that stay, of which 3,000 at most are asked",
         percent=True,
     ),
     Column(

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from expunge import Classes, Outcome, Request, audit, split
 from expunge.algebra.statistics import auc
 from expunge.ensembling import fit_many
-from expunge.examining import Exam
+from expunge.exams import Exam
 from expunge.faking import masked
 from expunge.fitting import Fit
 from expunge.metrics.aus import aus

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import mean
 from typing import Any
 
+from figures import svg
 from standings import Standing
 from table import Cell
 
@@ -43,12 +44,9 @@ def drawn(found: Sequence[tuple[Cell, Sequence[Standing]]]) -> str:
     if not panels:
         return ""
     import altair as alt  # noqa: PLC0415 - only for the page
-    import vl_convert  # noqa: PLC0415
 
     chart = alt.vconcat(*panels, spacing=28).resolve_scale(color="independent", shape="independent")
-    chart = chart.configure_view(stroke=None).configure_axis(grid=False)
-    svg: str = vl_convert.vegalite_to_svg(chart.to_dict())
-    return svg
+    return svg(chart)
 
 
 def _panel(cell: Cell, standings: Sequence[Standing]) -> Any:

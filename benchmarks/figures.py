@@ -1,4 +1,4 @@
-"""Pictures of experiments: how many are left after so many steps, and intervals side by side."""
+"""Pictures: how many are left after so many steps, intervals side by side, and any as SVG."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ def lasting(steps: Mapping[str, Sequence[float | None]], most: int, title: str) 
         for step in sorted({0, most, *(int(x) for x in each if x is not None)})
     ]
     base = alt.Chart(alt.InlineData(values=points), width=_WIDE, height=240)
-    return _svg(
+    return svg(
         base.mark_line(interpolate="step-after").encode(
             alt.X("steps:Q", title="steps").scale(domain=[0, most]),
             alt.Y("share:Q", title=title).axis(format="%").scale(domain=[0, 1]),
@@ -40,12 +40,13 @@ def beside(rows: Sequence[Mapping[str, Any]], title: str) -> str:
         alt.X("value:Q", title=title).scale(zero=False),
         alt.Shape("kind:N", title=None, sort=kinds).legend(None),
     )
-    return _svg(spread + dots)
+    return svg(spread + dots)
 
 
-def _svg(chart: Any) -> str:
+def svg(chart: Any) -> str:
+    """A chart as it is shown on a page, without frame and grid."""
     import vl_convert  # noqa: PLC0415
 
     calm = chart.configure_view(stroke=None).configure_axis(grid=False)
-    svg: str = vl_convert.vegalite_to_svg(calm.to_dict())
-    return svg
+    drawn: str = vl_convert.vegalite_to_svg(calm.to_dict())
+    return drawn

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from figures import svg
 from finding import Asked, Section, Stage
 from table import Cell, grid
 
@@ -104,7 +105,6 @@ def _asked(
 def _drawn(reached: Mapping[int, Interval]) -> str:
     """Accuracy against epochs."""
     import altair as alt  # noqa: PLC0415 - only for the page
-    import vl_convert  # noqa: PLC0415
 
     points: Sequence[dict[str, float]] = [
         {"epochs": count, "accuracy": 100 * each.value, "low": 100 * each.low,
@@ -118,6 +118,4 @@ def _drawn(reached: Mapping[int, Interval]) -> str:
         alt.Y("accuracy:Q", title="test accuracy, %").scale(zero=False)
     )
     spread = base.mark_rule(color="#1f5f8b", opacity=0.5).encode(alt.Y("low:Q"), alt.Y2("high:Q"))
-    chart = (spread + curve).configure_view(stroke=None).configure_axis(grid=False)
-    svg: str = vl_convert.vegalite_to_svg(chart.to_dict())
-    return svg
+    return svg(spread + curve)

@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import linear_regression
 from typing import Any
 
+from figures import svg
 from finding import Section, Stage
 from table import Cell, Row, grid
 
@@ -125,7 +126,6 @@ def _exponent(points: Sequence[tuple[float, float]]) -> float:
 def _drawn(sized: Mapping[int, Mapping[str, Any]], what: str) -> str:
     """Both against size, on logarithmic axes."""
     import altair as alt  # noqa: PLC0415 - only for the page
-    import vl_convert  # noqa: PLC0415
 
     titles = {"seconds": "seconds of one core", "megabytes": "megabytes beyond data and model"}
     names = sorted({name for each in sized.values() for name in each})
@@ -142,9 +142,7 @@ def _drawn(sized: Mapping[int, Mapping[str, Any]], what: str) -> str:
             alt.Color("method:N", title="method"),
         )
         panels.append(base.mark_line() + base.mark_point(filled=True, size=40, opacity=1))
-    chart = alt.hconcat(*panels).configure_view(stroke=None).configure_axis(grid=False)
-    svg: str = vl_convert.vegalite_to_svg(chart.to_dict())
-    return svg
+    return svg(alt.hconcat(*panels))
 
 
 def _alone(told: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import exp, log
 from typing import Any
 
+from figures import svg
 from standings import Standing, gap, share, word
 from table import Cell
 
@@ -16,16 +17,12 @@ _LEAST = 0.01  # points that the logarithmic picture begins with
 def drawn(found: Sequence[tuple[Cell, Sequence[Standing]]], cap: float) -> str:
     """Gap against time, a panel a cell, as SVG."""
     import altair as alt  # noqa: PLC0415 - only for the page
-    import vl_convert  # noqa: PLC0415
 
     there = [(cell, standings) for cell, standings in found if standings]
     columns = 2 if max(len(standings) for _, standings in there) <= _FEW else 1
     size = (680 // columns, 460 // columns)
     panels = [_panel(alt, cell, standings, cap, size) for cell, standings in there]
-    chart = alt.concat(*panels, columns=columns)
-    chart = chart.configure_view(stroke=None).configure_axis(grid=False)
-    svg: str = vl_convert.vegalite_to_svg(chart.to_dict())
-    return svg
+    return svg(alt.concat(*panels, columns=columns))
 
 
 def _panel(
