@@ -30,12 +30,13 @@ def wide():
     return torch.randn(30, 4, generator=generator), torch.arange(30) % 3
 
 
-@pytest.mark.parametrize("method", [NegGrad(), Duck(), Ssd()])
-def test_no_label_is_passed_over_in_silence(method):
+@pytest.mark.parametrize("method", [NegGrad(), Duck(), Ssd(), RandomLabels()])
+@pytest.mark.parametrize("label", [-100, -2])  # torch's loss ignores one, its indexing takes one
+def test_no_label_is_passed_over_in_silence(method, label):
     gone, (x, y) = (2, 3, 5), wide()
-    y[[*gone]] = -100  # which torch's own loss ignores
+    y[[*gone]] = label
     chosen = split(TensorDataset(x, y), Request(Samples(gone)), test=TEST)
-    with pytest.raises(BatchUnreadable, match="-100"):
+    with pytest.raises(BatchUnreadable, match=f"the first is {label}"):
         unlearn(network(), chosen, method, task=TASK)
 
 

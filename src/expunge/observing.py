@@ -15,6 +15,7 @@ from expunge.errors import BatchUnreadable, Diverged, MissingInput
 from expunge.splitting import Part, Split
 from expunge.tasks import Kind, Task
 from expunge.tasks.asking import understood
+from expunge.tasks.reading import known_classes
 
 BATCH = 512
 """Large enough to keep a forward pass busy, small enough to stay in a processor's caches."""
@@ -234,13 +235,7 @@ def _tensor(labels: object) -> Tensor:
 def _check_classes(task: Task, labels: Tensor, logits: Tensor) -> None:
     if task.kind != "classification" or logits.ndim != 2 or labels.ndim != 1:
         return
-    wrong = labels[(labels < 0) | (labels >= logits.shape[1])]
-    if len(wrong):
-        raise BatchUnreadable(
-            f"{len(wrong)} labels lie outside the model's {logits.shape[1]} classes; "
-            f"the first is {int(wrong[0])}",
-            hint="renumber the labels from 0, or build the model with more classes.",
-        )
+    known_classes(labels, logits.shape[1])
 
 
 def _check_logits(said: list[tuple[Tensor, Tensor]]) -> None:

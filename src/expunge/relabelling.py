@@ -15,6 +15,7 @@ from expunge.method import Case
 from expunge.observing import BATCH
 from expunge.stopping import removed
 from expunge.tasks import Batch
+from expunge.tasks.reading import known_classes
 
 
 def own_labels(case: Case) -> Int[Tensor, " n"]:
@@ -26,8 +27,9 @@ def own_labels(case: Case) -> Int[Tensor, " n"]:
 @torch.no_grad()
 def allowed(model: nn.Module, case: Case) -> Bool[Tensor, "n c"]:
     """Which classes are wrong for every forget sample, and remain."""
-    own = own_labels(case)
-    found = torch.ones(len(own), classes(model, case), dtype=torch.bool)
+    own, known = own_labels(case), classes(model, case)
+    known_classes(own, known)
+    found = torch.ones(len(own), known, dtype=torch.bool)
     found[torch.arange(len(own)), own] = False
     found[:, removed(case)] = False
     if not bool(found.any(1).all()):

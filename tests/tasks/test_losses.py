@@ -75,9 +75,9 @@ def test_a_batch_of_one_has_one_loss(task, labels):
     [
         (Classification(), Z, ("cat",) * N, "labels of a batch are a tuple, not a tensor"),
         (Classification(), Z, LABELS[:4], "answered 7 samples, the batch has 4 labels"),
-        (Classification(), Z, LABELS + 1, "outside the model's 3 classes: labels go from 1 to 3"),
-        (Classification(), Z, -1 - LABELS, "labels go from -3 to -1"),
-        (Classification(), Z, LABELS.where(LABELS > 0, -100), "labels go from -100 to 2"),
+        (Classification(), Z, LABELS + 1, "outside the model's 3 classes; the first is 3"),
+        (Classification(), Z, -1 - LABELS, "7 labels lie outside"),
+        (Classification(), Z, LABELS.where(LABELS > 0, -100), "the first is -100"),
         (Classification(), Z, LABELS.double(), "whole-numbered labels"),
         (Classification(), Z, MANY, "whole-numbered labels"),
         (Classification(), Z[:, 0], LABELS, "logits (n, c)"),

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from expunge.errors import BatchUnreadable
-from expunge.tasks.reading import call, same_count
+from expunge.tasks.reading import call, known_classes, same_count
 from expunge.tasks.supervised import Supervised
 from expunge.tasks.task import Batch, Kind
 
@@ -35,9 +35,6 @@ class Classification(Supervised):
             )
         try:
             return F.cross_entropy(logits, labels.long(), reduction="none", ignore_index=_NOBODY)
-        except IndexError as why:
-            raise BatchUnreadable(
-                f"a label lies outside the model's {logits.shape[1]} classes: "
-                f"labels go from {int(labels.min())} to {int(labels.max())}",
-                hint="renumber the labels from 0, or build the model with more classes.",
-            ) from why
+        except IndexError:
+            known_classes(labels, logits.shape[1])
+            raise

@@ -144,6 +144,17 @@ def same_count(logits: Tensor, labels: object) -> None:
         )
 
 
+def known_classes(labels: Tensor, classes: int) -> None:
+    """Refuse labels that are none of the model's classes."""
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    if len(wrong):
+        raise BatchUnreadable(
+            f"{len(wrong)} labels lie outside the model's {classes} classes; "
+            f"the first is {int(wrong[0])}",
+            hint="renumber the labels from 0, or build the model with more classes.",
+        )
+
+
 def named_attribute(
     attributes: Mapping[str, Callable[[Any], Tensor]], batch: Any, name: str
 ) -> Tensor:
