@@ -3,6 +3,7 @@
 import json
 import lzma
 import os
+import tarfile
 from dataclasses import replace
 
 import numpy as np
@@ -60,8 +61,6 @@ def unpacked(home):
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_the_published_archive_holds_what_the_lines_do(folder, tmp_path, packed):
-    import tarfile  # noqa: PLC0415 - here only
-
     other = tmp_path / "other"
     home = unpacked(other / "text" / "aclImdb")
     if packed:
@@ -70,6 +69,79 @@ def test_the_published_archive_holds_what_the_lines_do(folder, tmp_path, packed)
         home.rename(other / "elsewhere")
     one, two = (problem.ARCHIVE.arrays(where) for where in (folder, other))
     assert contents(one) == contents(two)
+
+
+@pytest.fixture(params=[False, True])
+def archive(request, folder, tmp_path, monkeypatch):
+    """The same as others publish it, and how it is read and what it should hold."""
+    found = problem.ARCHIVE.arrays(folder)
+    monkeypatch.setattr(problem, "_QUARTER", 2 * FILMS)
+    monkeypatch.setattr(problem, "_DIGESTS", problem._parts(found))
+    other = tmp_path / "other"
+    home = unpacked(other / "text" / "aclImdb")
+    tar = other / "text" / "aclImdb_v1.tar.gz"
+
+    def told():
+        if request.param:
+            with tarfile.open(tar, "w:gz") as file:
+                file.add(home, "aclImdb")
+            home.rename(other / "elsewhere")
+        with pytest.raises(CannotRead) as caught:
+            replace(problem.ARCHIVE, contents=contents(found)).arrays(other)
+        return str(caught.value)
+
+    def place(name):
+        return f"aclImdb/{name} in {tar}" if request.param else str(home / name)
+
+    return home, place, told
+
+
+def test_a_missing_list_of_films_is_named(archive):
+    home, place, told = archive
+    (home / "train/urls_pos.txt").unlink()
+    assert f"there is no {place('train/urls_pos.txt')}" in told()
+
+
+def test_a_missing_review_is_named(archive):
+    home, place, told = archive
+    (home / "test/neg/7_1.txt").unlink()
+    assert f"there is no {place('test/neg/7_*.txt')}" in told()
+
+
+def test_a_review_that_is_no_text_is_named(archive):
+    home, place, told = archive
+    (home / "train/pos/3_1.txt").write_bytes(b"\xff")
+    assert f"{place('train/pos/3_1.txt')} is no text" in told()
+
+
+def test_a_line_that_names_no_film_is_named(archive):
+    home, place, told = archive
+    path = home / "test/urls_neg.txt"
+    path.write_text(path.read_text().replace("tt0000021", "21", 1))
+    assert f"line 3 of {place('test/urls_neg.txt')} names no film" in told()
+
+
+def test_other_contents_are_told_by_the_folder_or_list_they_are_in(archive):
+    home, place, told = archive
+    (home / "train/pos/3_1.txt").write_text("Another")
+    path = home / "test/urls_neg.txt"
+    path.write_text(path.read_text().replace("tt0000021", "tt0000099"))
+    films = home / "test/urls_pos.txt"
+    films.write_text("".join(films.read_text().splitlines(keepends=True)[:-1]))
+    said = told()
+    assert f"a review in {place('train/pos')} has another text" in said
+    assert f"{place('test/urls_neg.txt')} names other films" in said
+    assert f"{place('test/urls_pos.txt')} names 39 films, and not 40" in said
+    assert place("train/neg") not in said
+    assert place("test/pos") + " " not in said
+    assert problem.ARCHIVE.home in said
+    assert ("7c2ac02c03563afcf9b574c7e56c153a was expected" in said) == ("aclImdb/" in place(""))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("EXPUNGE_DATA" not in os.environ, reason="needs IMDB")
+def test_known_digests_are_those_of_these_reviews():
+    assert problem._parts(problem.ARCHIVE.arrays(None)) == problem._DIGESTS
 
 
 def test_films_that_validate_train_nowhere_and_the_published_half_tests(folder):

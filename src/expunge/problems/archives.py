@@ -4,9 +4,13 @@ A data set may come in several forms, of which all hold the same. Its *contents 
 what is in them, so that it tells whatever form was at hand.
 """
 
+import gzip
 import lzma
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+import tarfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -15,21 +19,26 @@ from typing import Any
 import numpy as np
 
 from expunge.errors import CannotRead, CannotWrite, ExpungeError, MissingInput
+from expunge.problems.checksums import Checksum
 from expunge.storing import digest_text, read_json, write_json, writing
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Arrays = dict[str, Array]
 
-_CHUNK = 1 << 24
 _DONE = "contents.json"  # written last: what lies beside it is whole
+
+
+def _nothing(*_: object) -> Iterable[str]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
     """One way in which a data set is published."""
 
-    files: Mapping[str, str]  # places in the data folder, each with its SHA-256; empty: unknown
+    files: Mapping[str, Checksum]  # by their places in the data folder
     read: Callable[[Sequence[Path]], Arrays]
+    inside: Callable[[Sequence[Path], Arrays], Iterable[str]] = _nothing  # faults of parts of files
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +87,19 @@ class Archive:
             raise
         except Exception as why:  # readers of foreign files raise whatever they like
             told = str(why).splitlines() or [type(why).__name__]
-            raise self._damaged(form, paths, told[0]) from why
+            raise self._unreadable(paths, [told[0], *_faults(form, paths)]) from why
         digest = contents(found)
         if self.contents and digest != self.contents:
-            raise self._damaged(form, paths, f"the digest of its contents is {digest}")
+            wrong = [*_faults(form, paths), *form.inside(paths, found)]
+            other = f"the digest of its contents is {digest}, and {self.contents} was expected"
+            fact = "it holds something else than was published"
+            raise self._unreadable(paths, [fact, *(wrong or [other])])
         return found
 
-    def _damaged(self, form: Form, paths: Sequence[Path], why: str) -> CannotRead:
-        wrong = [
-            f"the SHA-256 of {path} is {found}, and {wanted} was expected"
-            for path, wanted in zip(paths, form.files.values(), strict=True)
-            if wanted and (found := _digest(path)) != wanted
-        ]
-        told = "; ".join(wrong) or f"contents of the digest {self.contents} were expected"
+    def _unreadable(self, paths: Sequence[Path], told: Iterable[str]) -> CannotRead:
+        place = paths[0] if len(paths) == 1 else paths[0].parent
         return CannotRead(
-            f"{' and '.join(map(str, paths))} cannot be read as {self.name}: {why}; {told}",
+            f"{place} cannot be read as {self.name}: {'; '.join(told)}",
             hint=f"fetch it again: it is published at {self.home}.",
         )
 
@@ -165,7 +172,7 @@ def contents(arrays: Arrays) -> str:
 
 def packed(path: str, digest: str) -> Form:
     """One file of text that was compressed by xz; its bytes are an array of this name."""
-    return Form({path: digest}, _unpacked)
+    return Form({path: Checksum(digest)}, _unpacked)
 
 
 def _unpacked(paths: Sequence[Path]) -> Arrays:
@@ -173,19 +180,27 @@ def _unpacked(paths: Sequence[Path]) -> Arrays:
     return {"bytes": np.frombuffer(lzma.decompress(path.read_bytes()), np.uint8)}
 
 
+def members(path: Path, wanted: re.Pattern[str]) -> dict[str, bytes]:
+    """The files of a tar archive whose names a pattern matches, by its first group."""
+    try:
+        with tarfile.open(path) as tar:
+            return {
+                found[1]: file.read()
+                for member in tar
+                if (found := wanted.fullmatch(member.name)) and (file := tar.extractfile(member))
+            }
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as why:
+        raise ValueError("it is cut, or no tar archive") from why
+
+
 def _first_missing(form: Form, folder: Path) -> str:
     missing = [name for name in form.files if not (folder / name).exists()]
     digest = form.files[missing[0]]
     more = f" and {len(missing) - 1} more beside it" if len(missing) > 1 else ""
-    return missing[0] + (f" (SHA-256 {digest})" if digest else "") + more
+    return missing[0] + (f" ({digest})" if digest.value else "") + more
 
 
-def _digest(path: Path) -> str:
-    found = sha256()
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                found.update(chunk)
-    except OSError:
-        return "not to be had"
-    return found.hexdigest()
+def _faults(form: Form, paths: Sequence[Path]) -> list[str]:
+    """Files whose checksums are not those that were published."""
+    wanted = zip(paths, form.files.values(), strict=True)
+    return [told for path, each in wanted if (told := each.fault(str(path), path))]

@@ -8,9 +8,8 @@ what to think of it. Words are those that training reviews use most.
 import json
 import lzma
 import re
-import tarfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -22,8 +21,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from expunge.fitting import Fit
-from expunge.problems.archives import Archive, Arrays, Form, cache_folder, mapped
+from expunge.problems.archives import Archive, Array, Arrays, Form, cache_folder, mapped, members
 from expunge.problems.attention import TextTransformer
+from expunge.problems.checksums import Checksum, published
 from expunge.problems.problem import Problem
 from expunge.problems.texts import Sentences, labels_of, words_of
 from expunge.recipe import Recipe
@@ -34,8 +34,12 @@ WORDS = 20_000
 """How many are known; numbers 0 and 1 stand for none and for any other."""
 _SHARE = 0.1  # of the training reviews, that validate
 _FILM = re.compile(r"tt(\d+)")
-_FILMS = re.compile(r"(train|test)/urls_(neg|pos)\.txt")
 _PLACE = re.compile(r"(train|test)/(neg|pos)/(\d+)_\d+\.txt")
+_MEMBER = re.compile(
+    r"(?:.*/)?aclImdb/((?:train|test)/(?:(?:neg|pos)/\d+_\d+|urls_(?:neg|pos))\.txt)"
+)
+_QUARTERS = [(half, opinion) for half in ("train", "test") for opinion in ("neg", "pos")]
+_QUARTER = 12_500  # how many reviews each of them holds
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 
 
@@ -105,9 +109,7 @@ def _some(movies: Int[Tensor, " n"], tests: Tensor) -> Tensor:
 
 def _numbered(found: Arrays, length: int) -> Arrays:
     """The first and last words of every review, by how common they are where one trains."""
-    raw, ends = found["texts"].tobytes(), found["ends"]
-    starts = np.concatenate([[0], ends[:-1]])
-    texts = [words(raw[a:b].decode()) for a, b in zip(starts, ends, strict=True)]
+    texts = [words(text) for text in _texts(found)]
     trained = (text for text, test in zip(texts, found["test"], strict=True) if not test)
     counted = Counter(chain.from_iterable(trained))
     common = sorted(counted.items(), key=lambda each: (-each[1], each[0]))
@@ -118,6 +120,12 @@ def _numbered(found: Arrays, length: int) -> Arrays:
         some = text if len(text) <= length else text[: length - half] + text[len(text) - half :]
         row[: len(some)] = [number.get(word, 1) for word in some]
     return {"pieces": pieces}
+
+
+def _texts(found: Arrays) -> list[str]:
+    raw, ends = found["texts"].tobytes(), found["ends"]
+    starts = np.concatenate([[0], ends[:-1]])
+    return [raw[a:b].decode() for a, b in zip(starts, ends, strict=True)]
 
 
 def _told(reviews: Iterable[Review]) -> Arrays:
@@ -148,40 +156,77 @@ def _folder(paths: Sequence[Path]) -> Arrays:
     files = [*(path for folder in folders for path in folder.iterdir()),
              *(path for folder in paths for path in folder.glob("urls_*.txt"))]  # fmt: skip
     home = paths[0].parent
-    return _of_files({path.relative_to(home).as_posix(): path.read_bytes() for path in files})
+    raw = {path.relative_to(home).as_posix(): path.read_bytes() for path in files}
+    return _of_files(raw, paths)
 
 
 def _packed(paths: Sequence[Path]) -> Arrays:
     """As it is fetched; half of it are reviews without an opinion, which are left out."""
-    with tarfile.open(paths[0]) as tar:
-        files = {}
-        for member in tar:
-            name = member.name.partition("aclImdb/")[2]
-            if _PLACE.fullmatch(name) or _FILMS.fullmatch(name):
-                file = tar.extractfile(member)
-                files[name] = b"" if file is None else file.read()
-    return _of_files(files)
+    return _of_files(members(paths[0], _MEMBER), paths)
 
 
-def _of_files(files: Mapping[str, bytes]) -> Arrays:
+def _of_files(files: Mapping[str, bytes], paths: Sequence[Path]) -> Arrays:
     """Reviews by half, opinion and number, which stands first in the name of a file."""
-    places = {}
-    for name, raw in files.items():
-        if found := _PLACE.fullmatch(name):
-            places[found[1], found[2], int(found[3])] = raw
-    return _told(
-        Review(split, label, _movie(film), _text(places, (split, opinion, k)))
-        for split in ("train", "test")
-        for label, opinion in enumerate(("neg", "pos"))
-        for k, film in enumerate(files[f"{split}/urls_{opinion}.txt"].decode().splitlines())
-    )
+    names = {
+        f"{found[1]}/{found[2]}/{int(found[3])}": name
+        for name in files if (found := _PLACE.fullmatch(name))
+    }  # fmt: skip
+
+    def text(name: str) -> str:
+        try:
+            return files[name].decode()
+        except LookupError as why:
+            raise ValueError(f"there is no {_called(paths, name)}") from why
+        except UnicodeDecodeError as why:
+            raise ValueError(f"{_called(paths, name)} is no text: {why}") from why
+
+    def reviews(split: str, opinion: str) -> Iterator[Review]:
+        films = f"{split}/urls_{opinion}.txt"
+        for k, film in enumerate(text(films).splitlines()):
+            if not _FILM.search(film):
+                raise ValueError(f"line {k + 1} of {_called(paths, films)} names no film: {film}")
+            place = f"{split}/{opinion}/{k}"
+            said = text(names.get(place, f"{place}_*.txt"))
+            yield Review(split, int(opinion == "pos"), _movie(film), said)
+
+    return _told(chain.from_iterable(reviews(*quarter) for quarter in _QUARTERS))
 
 
-def _text(places: Mapping[tuple[str, str, int], bytes], place: tuple[str, str, int]) -> str:
-    try:
-        return places[place].decode()
-    except (LookupError, UnicodeDecodeError) as why:
-        raise ValueError(f"review {'/'.join(map(str, place))} is missing or no text") from why
+def _called(paths: Sequence[Path], name: str) -> str:
+    """A file of a folder or an archive, as an error names it."""
+    first = paths[0]
+    return f"aclImdb/{name} in {first}" if first.suffix == ".gz" else str(first.parent / name)
+
+
+def _others(paths: Sequence[Path], found: Arrays) -> Iterator[str]:
+    """Which lists of films, and which folders of reviews, are not those that were published."""
+    parts = _parts(found)
+    for split, opinion in _QUARTERS:
+        films, said = f"{split}/urls_{opinion}.txt", f"{split}/{opinion}"
+        count = len(_rows(found, split, opinion))
+        if count != _QUARTER:  # then other reviews are read than should be
+            yield f"{_called(paths, films)} names {count:,} films, and not {_QUARTER:,}"
+            continue
+        if parts[films] != _DIGESTS[films]:
+            yield f"{_called(paths, films)} names other films than were published"
+        if parts[said] != _DIGESTS[said]:
+            yield f"a review in {_called(paths, said)} has another text than was published"
+
+
+def _parts(found: Arrays) -> dict[str, str]:
+    """Digests of the films in each list, and of the texts in each folder."""
+    texts, parts = _texts(found), {}
+    for split, opinion in _QUARTERS:
+        rows = _rows(found, split, opinion)
+        films = digest_text(*map(str, found["movie"][rows]))
+        parts[f"{split}/urls_{opinion}.txt"] = films[:16]
+        parts[f"{split}/{opinion}"] = digest_text(*(texts[row] for row in rows))[:16]
+    return parts
+
+
+def _rows(found: Arrays, split: str, opinion: str) -> Array:
+    theirs = (found["test"] == (split == "test")) & (found["label"] == int(opinion == "pos"))
+    return np.flatnonzero(theirs)
 
 
 def _movie(address: str) -> int:
@@ -192,20 +237,33 @@ def _movie(address: str) -> int:
     return int(found[1])
 
 
+_TAR = "text/aclImdb_v1.tar.gz"
+_DIGESTS = {  # of the lines of each list, and of the texts in each folder
+    "train/urls_neg.txt": "770895bb53746d7f",
+    "train/neg": "9065b0aa0068cc20",
+    "train/urls_pos.txt": "278923f02e8028c2",
+    "train/pos": "ba2b974ff58f977f",
+    "test/urls_neg.txt": "5e63bd17bd79d806",
+    "test/neg": "ad8026386d8ec73e",
+    "test/urls_pos.txt": "e2a5399c50da1449",
+    "test/pos": "dfd4fa495f4ae170",
+}
 ARCHIVE = Archive(
     "IMDB",
     "https://ai.stanford.edu/~amaas/data/sentiment",
     (
         Form(
             {
-                "text/imdb.jsonl.xz": (
+                "text/imdb.jsonl.xz": Checksum(
                     "ae8e79093f989c2e5746218bcf17e9aa7c0dd66c134481b42ebbe31cb3274c9f"
                 )
             },
             _lines,
         ),
-        Form({"text/aclImdb/train": "", "text/aclImdb/test": ""}, _folder),
-        Form({"text/aclImdb_v1.tar.gz": ""}, _packed),
+        Form(
+            {f"text/aclImdb/{half}": Checksum("") for half in ("train", "test")}, _folder, _others
+        ),
+        Form({_TAR: published(_TAR)}, _packed, _others),
     ),
     contents="6b11f125aa9f2e4837d187ecb024c35d1d5a732fd9d3449bcd0a5ae199a86157",
 )

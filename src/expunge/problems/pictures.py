@@ -8,8 +8,8 @@ import gzip
 import io
 import math
 import pickle
+import re
 import struct
-import tarfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -20,12 +20,14 @@ from typing import Any
 import numpy as np
 
 from expunge.errors import MissingInput
-from expunge.problems.archives import Array, Arrays, Form
+from expunge.problems.archives import Array, Arrays, Form, members
+from expunge.problems.checksums import Checksum, published
 
-_BATCHES = tuple(f"data_batch_{k}" for k in range(1, 6))
+_BATCHES = (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch")
 _IDX = {"x": "images-idx3-ubyte", "y": "labels-idx1-ubyte"}
 _BYTES = 0x08  # what an IDX file says of its type
 _CIFAR = (3, 32, 32)
+_MEMBER = re.compile(r"(?:.*/)?(data_batch_[1-5]|test_batch)")
 
 
 def strips(path: str, digest: str, *known: str) -> Form:
@@ -33,7 +35,7 @@ def strips(path: str, digest: str, *known: str) -> Form:
 
     What is ``known`` of the pictures lies beside them, as arrays of these names.
     """
-    return Form({path: digest}, partial(_strips, known=known))
+    return Form({path: Checksum(digest)}, partial(_strips, known=known))
 
 
 def _strips(paths: Sequence[Path], *, known: Sequence[str]) -> Arrays:
@@ -63,14 +65,18 @@ def _decoded(stored: Mapping[str, Any], name: str) -> Array:
 
 def idx_forms(folder: str) -> Iterator[Form]:
     """Four IDX files, packed by gzip or not."""
-    places = [f"{part}-{_IDX[what]}" for part in ("train", "t10k") for what in _IDX]
+    names = [f"{part}-{_IDX[what]}" for part in ("train", "t10k") for what in _IDX]
     for end in ("", ".gz"):
-        yield Form({f"{folder}/{place}{end}": "" for place in places}, _idx)
+        places = [f"{folder}/{name}{end}" for name in names]
+        yield Form({place: published(place) for place in places}, _idx)
 
 
 def _idx(paths: Sequence[Path]) -> Arrays:
     names = [f"{what}_{part}" for part in ("train", "test") for what in _IDX]
-    found = {name: _idx_file(path) for name, path in zip(names, paths, strict=True)}
+    found = {
+        name: _idx_file(path, 3 if name.startswith("x") else 1)
+        for name, path in zip(names, paths, strict=True)
+    }
     return {
         name: values[:, None] if name.startswith("x") else _labels(name, values)
         for name, values in found.items()
@@ -82,17 +88,19 @@ def _labels(name: str, values: Array) -> Array:
     return values.astype(np.int64) if name.startswith("y") else values
 
 
-def _idx_file(path: Path) -> Array:
+def _idx_file(path: Path, dimensions: int) -> Array:
     raw = path.read_bytes()
     try:
         raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
     except (OSError, EOFError, zlib.error) as why:
-        raise ValueError(f"{path.name} is cut or altered: {why}") from why
-    zero, kind, dimensions = struct.unpack_from(">HBB", raw)
-    if zero or kind != _BYTES:
-        raise ValueError(f"{path} does not begin as an IDX file of bytes does")
+        raise ValueError(f"{path} is cut or altered: {why}") from why
+    head = 4 + 4 * dimensions
+    if len(raw) <= head:
+        raise ValueError(f"{path} is cut: it holds {len(raw)} bytes")
+    if struct.unpack_from(">HBB", raw) != (0, _BYTES, dimensions):
+        raise ValueError(f"{path} does not begin as an IDX file of bytes in {dimensions}D does")
     shape = struct.unpack_from(f">{dimensions}I", raw, 4)
-    values = np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions)
+    values = np.frombuffer(raw, np.uint8, offset=head)
     if len(values) != math.prod(shape):
         raise ValueError(f"{path} holds {len(values)} values, not {shape}")
     return values.reshape(shape)
@@ -101,20 +109,31 @@ def _idx_file(path: Path) -> Array:
 def cifar_forms(folder: str) -> Iterator[Form]:
     """CIFAR's batches for Python, unpacked or as they are fetched."""
     inside = f"{folder}/cifar-10-batches-py"
-    yield Form({f"{inside}/{name}": "" for name in (*_BATCHES, "test_batch")}, _unpacked)
-    yield Form({f"{folder}/cifar-10-python.tar.gz": ""}, _packed)
+    sums = {f"{inside}/{name}": published(f"{inside}/{name}") for name in _BATCHES}
+    yield Form(sums, _unpacked)
+    tar = f"{folder}/cifar-10-python.tar.gz"
+    yield Form({tar: published(tar)}, _packed, partial(_others, sums=[*sums.values()]))
 
 
 def _unpacked(paths: Sequence[Path]) -> Arrays:
-    return _joined([_batch(path.read_bytes(), path.name) for path in paths])
+    return _joined([_batch(path.read_bytes(), str(path)) for path in paths])
 
 
 def _packed(paths: Sequence[Path]) -> Arrays:
-    with tarfile.open(paths[0]) as tar:
-        inside = {Path(member.name).name: member for member in tar}
-        files = {name: tar.extractfile(inside[name]) for name in (*_BATCHES, "test_batch")}
-        batches = [_batch(b"" if file is None else file.read(), n) for n, file in files.items()]
-    return _joined(batches)
+    (path,) = paths
+    files = members(path, _MEMBER)
+    missing = [name for name in _BATCHES if name not in files]
+    if missing:
+        raise ValueError(f"there is no {' and no '.join(missing)} in it")
+    return _joined([_batch(files[name], f"{name} in {path}") for name in _BATCHES])
+
+
+def _others(paths: Sequence[Path], _found: Arrays, *, sums: Sequence[Checksum]) -> Iterator[str]:
+    """Which batches of an archive are not those that were published."""
+    (path,) = paths
+    files = members(path, _MEMBER)
+    told = (each.fault(f"{n} in {path}", files[n]) for n, each in zip(_BATCHES, sums, strict=True))
+    yield from filter(None, told)
 
 
 def _batch(raw: bytes, name: str) -> Arrays:
@@ -125,6 +144,8 @@ def _batch(raw: bytes, name: str) -> Arrays:
 
 
 def _pictures(told: Any) -> Arrays:
+    if not (isinstance(told, dict) and isinstance(told.get(b"data"), _Rows) and b"labels" in told):
+        raise ValueError("it holds no rows of data with labels")
     rows = told[b"data"].values.astype(np.uint8).reshape(-1, *_CIFAR)
     return {"x": rows, "y": np.asarray(told[b"labels"], np.int64)}
 
