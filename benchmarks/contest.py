@@ -45,6 +45,7 @@ class Trains(Protocol):
     """A method that trains a model of its own kind, and keeps its parts in a folder."""
 
     folder: Path | str
+    seed: int
 
     def train(self, data: Data) -> nn.Module:
         """That model, of these samples."""
@@ -79,7 +80,7 @@ class Ring:
         """What it did, what it took, and what an audit says."""
         stage, problem = self.stage, self.stage.problem
         begun = self._begun(row, seed)
-        method = stage.method(row, {"folder": begun / "original"})
+        method = _seeded(stage.method(row, {"folder": begun / "original"}), seed)
         original = _made(method, stage.original, problem.train, problem.task)
         with TemporaryDirectory() as scratch:
             method = _copied(method, Path(scratch) / "shards")
@@ -188,6 +189,12 @@ class Ring:
             return shadow_of(outcome, recipe, count=count, cache=self.cache), ""
         except ExpungeError as why:  # a method that fails on other halves, say
             return None, why.fact
+
+
+def _seeded(method: Method, seed: int) -> Method:
+    """A method that trains a model of its own does it anew with every seed."""
+    change: dict[str, Any] = {"seed": seed}
+    return replace(method, **change) if isinstance(method, Trains) else method
 
 
 def _copied(method: Method, folder: Path) -> Method:

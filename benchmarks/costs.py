@@ -14,7 +14,6 @@ that the first holds are not measured again.
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from statistics import linear_regression, median
 from typing import Any
 
 import torch
+from machine import MACHINE
 from table import grid
 from torch import nn
 from torch.nn import functional as F
@@ -66,7 +66,8 @@ def main() -> None:
     if given.case:
         print(json.dumps(given.case | _measured(given.case, given.data)))
         return
-    path, machine = given.out / "costs.json", f"{platform.machine()}, torch {torch.__version__}"
+    path, machine = given.out / "costs.json", f"{MACHINE}, torch {torch.__version__}"
+    given.out.mkdir(parents=True, exist_ok=True)
     kept = json.loads(path.read_text())["cases"] if path.exists() else []
     for case in _cases(given.seeds):
         if not any(case.items() <= done.items() for done in kept):

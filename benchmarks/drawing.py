@@ -122,8 +122,8 @@ def _span(points: Sequence[Mapping[str, Any]]) -> list[float]:
 def _points(attribute: str, standings: Sequence[Standing]) -> Iterator[dict[str, Any]]:
     """The original, and every method; a line from the smallest to the largest of its seeds."""
     bits, task = f"conditional leakage (bits), {attribute}", "test accuracy"
-    first = max((runs for _, runs in standings), key=len)
-    for name, runs, whose in [("untouched", first, "original"),
+    every = [run for _, runs in standings for run in runs]
+    for name, runs, whose in [("untouched", every, "original"),
                               *((row.name, runs, "value") for row, runs in standings)]:  # fmt: skip
         known = [run["measurements"] for run in runs if bits in run["measurements"]]
         left, well = ([each[key][whose] for each in known] for key in (bits, task))

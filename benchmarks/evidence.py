@@ -113,6 +113,11 @@ def _open(plan: Plan, stage: Stage, only: str) -> int:
     return sum(not e.kept(folder, part).exists() for e in able for part in e.parts())
 
 
+def named(plan: Plan, only: str) -> bool:
+    """Whether anything is called like this."""
+    return any(only in experiment.name for experiment in plan.experiments)
+
+
 def _asked(experiment: Experiment, only: str) -> bool:
     return only in experiment.name and bool(only or not experiment.named)
 

@@ -61,6 +61,7 @@ def _page(table: Table, found: Found, raw: dict[str, Any]) -> str:
     return "\n".join(head + cells)
 
 
+_SAME = 1e-3  # by which two machines may differ about one model
 _DRAWN = "Each method beside retraining, cell by cell"
 _USUAL = {
     "forgotten, unseen",
@@ -72,11 +73,12 @@ _USUAL = {
 }
 
 _READING = """\
-Values are means over seeds with their 95 % t-interval, or without one where all seeds agree; with
-one seed, the interval is that of the test samples. In parentheses: the difference to the model
-retrained without the forget set, by the same recipe and seed. *Seconds* are those of the processor,
-on one thread; *time* is their share of what retraining takes, extrapolated from an epoch over 4,096
-samples where it is long; *steps* are updates of the weights.
+Values are means over seeds with their 95 % interval (Student's; of values that are all 0 or 1,
+Clopper and Pearson's), or without one where all seeds agree; with one seed, the interval is that of
+the test samples. Brackets hold the ends of one that is longer to one side. In parentheses: the
+difference to the model retrained without the forget set, by the same recipe and seed. *Seconds* are
+those of the processor, on one thread; *time* is their share of what retraining takes, extrapolated
+from an epoch over 4,096 samples where it is long; *steps* are updates of the weights.
 """
 
 
@@ -88,11 +90,12 @@ def _section(cell: Cell, found: Found, asked_for: Sequence[Column]) -> str:
     first = max((runs for _, runs in mine), key=len)
     columns = _columns(cell, asked_for, first)
     head = ["method", *(c.title for c in columns), "seconds", "time", "steps"]
+    every_run = [run for _, runs in mine for run in runs]
     body = [
-        ["untouched", *(_standing(c, first, "original") for c in columns), "", "", ""],
+        ["untouched", *(_standing(c, every_run, "original") for c in columns), "", "", ""],
         ["trained" if cell.attributes else "retrained",
-         *(_standing(c, first, "references") for c in columns),
-         _spread([run["retraining_seconds"] for run in first], "{:.0f}"), "100 %", ""],
+         *(_standing(c, every_run, "references") for c in columns),
+         _spread([run["retraining_seconds"] for run in every_run], "{:.0f}"), "100 %", ""],
     ]  # fmt: skip
     body += [
         [row.name + _fewer(runs, first), *(_cell(c, runs) for c in columns), *_price(runs)]
@@ -100,7 +103,7 @@ def _section(cell: Cell, found: Found, asked_for: Sequence[Column]) -> str:
     ]
     asked = f"Asked: {cell.asked}. " if cell.asked else ""
     seeds = f"Seeds: {_seeds(first)}.{_missing(cell, every)}"
-    told = [*streams.section(mine), *_hidden(mine), *_failures(every)]
+    told = [*_apart(columns, every_run), *streams.section(mine), *_hidden(mine), *_failures(every)]
     return "\n".join([f"## {cell.name}\n", f"{asked}{seeds}\n", grid(head, body), *told])
 
 
@@ -207,19 +210,45 @@ def _cell(column: Column, runs: list[dict[str, Any]]) -> str:
 
 
 def _standing(column: Column, runs: list[dict[str, Any]], whose: str) -> str:
-    taken = [run["measurements"][_name(column, run)][whose] for run in runs if _name(column, run)]
-    values = [mean(v) if isinstance(v, list) else v for v in taken if v not in (None, [])]
+    """What rows of the same seed stand beside, which is one model's, or the mean of several."""
+    values = [mean(told) for told in _told(column, runs, whose).values()]
     return _shown(column, values, None) if values else "-"
 
 
+def _told(column: Column, runs: list[dict[str, Any]], whose: str) -> dict[int, list[float]]:
+    """What every seed's rows say of the models that they stand beside."""
+    found: dict[int, list[float]] = {}
+    for run in runs:
+        value = run["measurements"][_name(column, run)][whose] if _name(column, run) else None
+        if value not in (None, []):
+            one = mean(value) if isinstance(value, list) else value
+            found.setdefault(run["seed"], []).append(one)
+    return found
+
+
+def _apart(columns: Sequence[Column], runs: list[dict[str, Any]]) -> Iterable[str]:
+    """Say where rows do not stand beside the same models."""
+    told = (_told(c, runs, whose) for c in columns for whose in ("original", "references"))
+    if any(max(each) - min(each) > _SAME for seeds in told for each in seeds.values()):
+        yield (
+            "- Not all rows were run beside the same models: the first two lines are means of "
+            "theirs, and differences and times are held against each row's own.\n"
+        )
+
+
 def _shown(column: Column, values: list[float], interval: Sequence[float] | None) -> str:
-    centre = _number(column, mean(values))
-    if interval is not None:
-        return f"{centre} ± {_number(column, (interval[1] - interval[0]) / 2)}"
-    if len(set(values)) < 2:
-        return centre
-    found = mean_interval(torch.tensor(values, dtype=torch.float64))
-    return f"{centre} ± {_number(column, (found.high - found.low) / 2)}"
+    """A mean with its interval, as plus and minus where both sides look alike."""
+    centre = mean(values)
+    if interval is None:
+        if len(set(values)) < 2:
+            return _number(column, centre)
+        found = mean_interval(torch.tensor(values, dtype=torch.float64))
+        interval = (found.low, found.high)
+    low, high = interval
+    below, above = (_number(column, side) for side in (centre - low, high - centre))
+    if below == above:
+        return f"{_number(column, centre)} ± {above}"
+    return f"{_number(column, centre)} [{_number(column, low)} to {_number(column, high)}]"
 
 
 def _number(column: Column, value: float, *, signed: bool = False) -> str:

@@ -21,6 +21,7 @@ import training
 from finding import Stage
 from training import WORKERS
 
+from expunge.errors import ExpungeError
 from expunge.keeping import keep_freed
 from expunge.problems.archives import cache_folder
 
@@ -31,7 +32,15 @@ def main() -> None:
     """Train what is missing, run every row that has not been run, and write the results."""
     told = _told()
     keep_freed()
-    (_experiments if evidence.plans(told.table) else _table)(told)
+    try:
+        (_experiments if evidence.plans(told.table) else _table)(told)
+    except ExpungeError as why:
+        raise SystemExit(str(why)) from None
+    except PermissionError as why:
+        raise SystemExit(
+            f"{why.filename} cannot be written: {why.strerror}\n"
+            f"Hint: set EXPUNGE_CACHE, or --out, to a folder that you may write to."
+        ) from None
 
 
 def _table(told: argparse.Namespace) -> None:
@@ -54,6 +63,8 @@ def _table(told: argparse.Namespace) -> None:
         case "rows":
             rows.work(found, told.data, cache, kept, workers=1 if told.device else WORKERS)
         case stage:
+            if stage == "all":
+                training.check_data(found, told.data, partial(rows.complete, results=kept))
             for each in ("train", "rows") if stage == "all" else ():
                 training.spread([*_again(told), "--stage", each], 1 if told.device else WORKERS)
             pages.write(found, [*rows.found(found, kept)], told.out, quick=told.quick)
@@ -65,7 +76,11 @@ def _experiments(told: argparse.Namespace) -> None:
         raise SystemExit("experiments are run on the processor: leave --device out")
     if told.quick and told.out == RESULTS:
         raise SystemExit("a quick run is not the real one: name another folder with --out")
+    if told.seeds:
+        raise SystemExit("experiments have the seeds that their file says: leave --seeds out")
     plan, cache = evidence.read(told.table, quick=told.quick), cache_folder()
+    if not evidence.named(plan, told.only):
+        raise SystemExit(f"no experiment of {told.table} is named like {told.only!r}")
     if told.out == RESULTS:
         evidence.recall(RESULTS / f"{plan.name}.json", cache)
     if told.stage != "page":
@@ -75,9 +90,9 @@ def _experiments(told: argparse.Namespace) -> None:
 
 def _told() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("table", type=Path)
+    parser.add_argument("table", type=_table_of)
     parser.add_argument("--data", type=Path, default=os.environ.get("EXPUNGE_DATA"))
-    parser.add_argument("--seeds", type=int, help="at most so many seeds a cell")
+    parser.add_argument("--seeds", type=_several, help="at most so many seeds a cell")
     parser.add_argument("--quick", action="store_true", help="small stand-ins, one seed")
     parser.add_argument(
         "--only",
@@ -92,8 +107,25 @@ def _told() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _table_of(told: str) -> Path:
+    """A file that is there."""
+    if not Path(told).is_file():
+        known = ", ".join(sorted(path.name for path in Path(__file__).parent.glob("*.toml")))
+        raise argparse.ArgumentTypeError(f"{told} is no file; in benchmarks/ there are {known}")
+    return Path(told)
+
+
+def _several(told: str) -> int:
+    """One or more."""
+    if not told.isdecimal() or int(told) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 is needed, not {told}")
+    return int(told)
+
+
 def _place(told: str) -> Path:
     """One folder has one name, however it is called."""
+    if Path(told).exists() and not Path(told).is_dir():
+        raise argparse.ArgumentTypeError(f"{told} is a file; results need a folder")
     return Path(told).resolve()
 
 

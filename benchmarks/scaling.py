@@ -20,7 +20,7 @@ from finding import Section, Stage
 from table import Cell, Row, grid
 
 Found = Mapping[str, Any]
-_CUT = " ‡"  # beside an exponent that the last sizes are missing from
+_CUT = " ‡"  # beside an exponent that sizes are missing from
 _ENOUGH = 3  # points that an exponent is fitted to
 _LEAST = 0.03  # seconds and megabytes below which a clock, and what else a process does, are noise
 
@@ -59,7 +59,7 @@ def section(found: Found, settings: Mapping[str, Any]) -> Section:
         for title, key in _SHOWN.items()
         if key != "pass" or settings["what"] == _WIDTH
     ]
-    note = "‡: what was over the limit is no point of it.\n"
+    note = f"‡: what was over the limit, or below {_LEAST:g} s or MB, is no point of it.\n"
     picture = _drawn(sized, settings["what"])
     return Section((settings["reading"] + "\n", *tables, note), picture=picture)
 
@@ -101,7 +101,7 @@ def _grows(sized: Mapping[int, Mapping[str, Any]], names: Sequence[str], key: st
     for name in names:
         points = _points(sized, name, key)
         many = len(points) >= _ENOUGH
-        cut = any(name in each and each[name]["over"] for each in sized.values())
+        cut = len(points) < sum(name in each for each in sized.values())
         told.append((f"*{_exponent(points):.2f}*" + _CUT * cut) if many else "-")
     return told
 

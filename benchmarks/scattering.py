@@ -1,11 +1,14 @@
-"""A picture of a contest: gap to retraining against time, a panel a cell."""
+"""A picture of a contest: gap to retraining against time, a panel a cell.
+
+Who is worse than retraining on what stays, with any seed, is a hollow point.
+"""
 
 from collections.abc import Sequence
 from math import exp, log
 from typing import Any
 
 from figures import svg
-from standings import Standing, gap, share, word
+from standings import Standing, degraded, gap, share, word
 from table import Cell
 
 _LINE = 11  # pixels that a name needs
@@ -35,6 +38,7 @@ def _panel(
             "time": share(runs),
             "gap": max(gap(runs), _LEAST),
             "verdict": word(runs),
+            "whole": not degraded(runs),
         }
         for row, runs in standings
     ]
@@ -50,7 +54,12 @@ def _panel(
     colours = alt.Scale(
         domain=["equivalent", "inconclusive", "residual"], range=["#2f7d4f", "#8a8a8a", "#b4432f"]
     )
-    dots = base.mark_circle(size=60).encode(alt.Color("verdict:N", title="verdict", scale=colours))
+    hollow = alt.Scale(domain=[False, True], range=[0, 1])
+    dots = base.mark_point(size=50).encode(
+        alt.Stroke("verdict:N", title="verdict", scale=colours),
+        alt.Fill("verdict:N", title="verdict", scale=colours),
+        alt.FillOpacity("whole:N", scale=hollow, legend=None),
+    )
     names = base.mark_text(align="left", dx=6, fontSize=9).encode(
         alt.Text("method:N"), alt.Y("label:Q").scale(type="log")
     )

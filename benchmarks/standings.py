@@ -13,18 +13,20 @@ Standing = tuple[Row, list[Run]]
 
 HEAD = ["passes", "memory, MB"]
 READING = """\
-Values are means over seeds with their 95 % t-interval, or without one where all seeds agree; with
-one seed, the interval is that of the test samples. In parentheses: the difference to the mean of
-the retrained models. *Retrained* is the mean of five models with seeds of their own; a method that
-makes a model of its own kind stands beside five of that kind.
+Values are means over seeds with their 95 % interval (Student's; of values that are all 0 or 1,
+Clopper and Pearson's), or without one where all seeds agree; with one seed, the interval is that of
+the test samples, and of relearning that of its runs. Brackets hold the ends of one that is longer
+to one side. In parentheses: the difference to the mean of the retrained models. *Retrained* is the
+mean of five models with seeds of their own; a method that makes a model of its own kind stands
+beside five of that kind.
 
 *Verdict* is what `expunge.judge` says of every seed; *degraded* is who is worse than retraining, by
-accuracy or by loss, on what stays. *Seconds* are those of the processor, on one thread;
-those of short work are the median of five times. *Time* is their share of what retraining takes,
-which is measured anew before every row; † marks what takes more than {cap:.0%} of it with any seed,
-even with the effort that is named; such methods stand below the others. *Passes* counts operations,
-a forward pass of the training set being one; *memory* is the peak beyond what was held before,
-model and data not counted.
+accuracy or by loss, on what stays; with any seed, its point in the picture is hollow. *Seconds* are
+those of the processor, on one thread; those of short work are the median of five times. *Time* is
+their share of what retraining takes, which is measured anew before every row; † marks what takes
+more than {cap:.0%} of it with any seed, even with the effort that is named; such methods stand
+below the others. *Passes* counts operations, a forward pass of the training set being one; *memory*
+is the peak beyond what was held before, model and data not counted.
 """
 POWER = "U-LiRA catches the original"
 _GAP, _SHARP = "average gap (points)", "membership AUC, ulira (privacy)"
@@ -59,6 +61,11 @@ def word(runs: Sequence[Run]) -> str:
     """What was said most often, without what it cost."""
     said: list[str] = [run["verdict"].split(",")[0] for run in runs]
     return max(said, key=said.count)
+
+
+def degraded(runs: Sequence[Run]) -> bool:
+    """Whether it cost what stays, with any seed."""
+    return any("degraded" in run["verdict"] for run in runs)
 
 
 def power(runs: Sequence[Run]) -> str:

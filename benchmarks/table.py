@@ -47,13 +47,17 @@ class Cell:
 
     def posed(self, data: Path | None, seed: int) -> Problem:
         """The problem, with its data read; a hard forget set may change those that train."""
-        found = _posed(self.problem, tuple(self.settings.items()), data)
+        found = self.opened(data)
         if self.device:
             there = partial(_there, build=found.recipe.build, device=self.device)
             found = replace(found, recipe=replace(found.recipe, build=there))
         if "hard" not in self.forget:
             return found
         return hardness.changed(self.forget["hard"], found, self.forget["count"], seed)
+
+    def opened(self, data: Path | None) -> Problem:
+        """The problem as its archive has it."""
+        return _posed(self.problem, tuple(self.settings.items()), data)
 
     def split(self, problem: Problem, seed: int) -> Split:
         """What leaves: attributes, classes, or samples drawn by seed: a share, or so many."""
@@ -139,16 +143,16 @@ def read(
 ) -> Table:
     """Read a table; ``quick`` takes each cell's smaller stand-in, and one seed.
 
-    ``only`` leaves the rows whose "CELL: ROW" holds it: all rows of a cell, where its name does.
+    ``only`` leaves the cell or the row ("CELL: ROW") of exactly this name, or else who holds it.
     On a device of its own, problems are as large as they are published, and others are left out.
     """
     body = tomllib.loads(path.read_text(encoding="utf-8"))
-    each = (
+    each = [
         _cell(cell, body["rows"], quick=quick, seeds=1 if quick else seeds)
         for cell in body["cell"]
         if not quick or "quick" in cell
-    )
-    cells = tuple(cell for cell in (_named(cell, only) for cell in each) if cell.rows)
+    ]
+    cells = _named(each, only)
     if device:
         cells = tuple(_large(cell, device) for cell in cells if cell.problem in _LARGE)
     columns = tuple(body.get("columns", ()))
@@ -157,8 +161,23 @@ def read(
     return Table(name, body["title"], body["about"], cells, columns, cap, path.name)
 
 
-def _named(cell: Cell, only: str) -> Cell:
-    return replace(cell, rows=tuple(r for r in cell.rows if only in f"{cell.name}: {r.name}"))
+def _named(cells: Sequence[Cell], only: str) -> tuple[Cell, ...]:
+    names = {name for cell in cells for row in cell.rows for name in _names(cell, row)}
+    exactly = only in names
+    chosen = [
+        replace(cell, rows=tuple(row for row in cell.rows if _is(cell, row, only, exactly=exactly)))
+        for cell in cells
+    ]
+    return tuple(cell for cell in chosen if cell.rows)
+
+
+def _names(cell: Cell, row: Row) -> tuple[str, str]:
+    return cell.name, f"{cell.name}: {row.name}"
+
+
+def _is(cell: Cell, row: Row, only: str, *, exactly: bool) -> bool:
+    names = _names(cell, row)
+    return only in names if exactly else only in names[1]
 
 
 def _cell(

@@ -38,6 +38,13 @@ def spread(arguments: list[str], workers: int = WORKERS) -> None:
         raise SystemExit(f"{len(failed)} of {workers} processes failed; see above")
 
 
+def check_data(table: Table, data: Path | None, complete: Callable[[Cell, int], bool]) -> None:
+    """Open what cells will need, so that what is missing shows before hours of work."""
+    for cell in table.cells:
+        if not all(complete(cell, seed) for seed in cell.seeds):
+            cell.opened(data)
+
+
 def work(
     table: Table, data: Path | None, cache: Path, complete: Callable[[Cell, int], bool]
 ) -> None:

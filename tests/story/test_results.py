@@ -14,7 +14,7 @@ from expunge.catalogue import find
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TABLES = ("attribute", "duck", "hard", "lcodec", "methods", "mini")
-AT_HAND = {"history", "recipe", "folder", "validation"}
+AT_HAND = {"history", "recipe", "folder", "validation", "seed"}
 OLDER = ("neggrad", "random_labels")  # than their clip, in some cells of DUCK's table: it says so
 
 pytestmark = pytest.mark.usefixtures("scripts")

@@ -1,5 +1,8 @@
 """What several processes share: no row is run twice, and a curve says what its minutes reach."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 GOAL = {"epochs": [2, 7], "goal": {"epochs": 7, "accuracy": 0.8, "minutes": 12}, "reading": "Here."}
@@ -67,3 +70,51 @@ def test_a_curve_that_nobody_timed_promises_no_minutes():
     assert section.asked == ()
     assert "Not timed." in section.text[2]
     assert "| 2 | - | 70.0 % |" in section.text[1]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["nothing.toml"], "nothing.toml is no file; in benchmarks/ there are .*duck.toml"),
+        (["duck.toml", "--seeds", "0"], "a whole number from 1 is needed, not 0"),
+        (["duck.toml", "--seeds", "-1"], "a whole number from 1 is needed, not -1"),
+        (["duck.toml", "--out", "duck.toml"], "duck.toml is a file; results need a folder"),
+        (["duck.toml", "--only", "nobody"], "no cell or row of .*duck.toml is named like 'nobody'"),
+        (["duck.toml", "--only", "Yale", "--out", "out"], "Extended Yale B is not in .*SHA-256"),
+        (["duck.toml", "--seeds", "1"], "a part of a table is not the table"),
+        (["evidence.toml", "--only", "nobody", "--out", "out"], "no experiment of .*'nobody'"),
+        (["evidence.toml", "--seeds", "1"], "leave --seeds out"),
+    ],
+)
+def test_what_cannot_be_run_is_told_before_any_work(given, said, monkeypatch, capsys, tmp_path):
+    import run  # noqa: PLC0415
+
+    folder = Path(run.__file__).parent
+    monkeypatch.chdir(tmp_path)
+    table = folder / given[0]
+    table = table if table.exists() else given[0]
+    rest = [str(folder / each) if each == "duck.toml" else each for each in given[1:]]
+    monkeypatch.setattr("sys.argv", ["run.py", str(table), *rest, "--data", str(tmp_path)])
+    with pytest.raises(SystemExit) as told:
+        run.main()
+    assert re.search(said, f"{told.value} {capsys.readouterr().err}")
+    assert not [*tmp_path.glob("out/*")]
+
+
+def test_a_name_that_is_whole_takes_no_longer_one():
+    import table  # noqa: PLC0415
+
+    path = Path(table.__file__).with_name("lcodec.toml")
+    every = [(cell, row) for cell in table.read(path).cells for row in cell.rows]
+    for cell, row in every:
+        (found,) = table.read(path, only=f"{cell.name}: {row.name}").cells
+        assert (found.name, [each.name for each in found.rows]) == (cell.name, [row.name])
+
+
+def test_an_interval_that_is_longer_to_one_side_shows_its_ends():
+    import columns  # noqa: PLC0415
+    import pages  # noqa: PLC0415
+
+    share = columns.Column("share", ("share",), "a share", percent=True)
+    assert pages._shown(share, [0.0], (0.0, 0.176)) == "0.0 % [0.0 % to 17.6 %]"
+    assert pages._shown(share, [0.5], (0.4, 0.6)) == "50.0 % ± 10.0 %"
