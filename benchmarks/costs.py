@@ -203,7 +203,8 @@ def _certificate(model: nn.Module, part: Part) -> float:
 
 def _page(cases: Sequence[Case], machine: str) -> Iterator[str]:
     yield f"# What Mini-Unlearning costs on tables\n\n{(__doc__ or '').split(chr(10) * 2)[1]}\n"
-    yield f"Medians over seeds, measured on {machine}.\n"
+    seeds = ", ".join(map(str, sorted({case["seed"] for case in cases})))
+    yield f"Medians over the seeds {seeds}, seconds with the least and the most; on {machine}.\n"
     head = ["table", "rows", "leave", *WHO.values(), "steps of polish", "MB", "MB before",
             "distance of nothing", "of Mini", "of retraining"]  # fmt: skip
     yield grid(head, [_line(some) for some in _grouped(cases).values()])
@@ -223,12 +224,18 @@ def _grouped(cases: Iterable[Case]) -> dict[tuple[Any, ...], list[Case]]:
 
 
 def _line(cases: Sequence[Case]) -> list[str]:
-    forms = dict.fromkeys(WHO, "{:.2f}") | {
+    forms = {
         "polish": "{:.0f}", "megabytes": "{:.0f}", "before": "{:.0f}",
         "distance before": "{:.2g}", "certificate": "{:.1e}", "distance of retraining": "{:.1e}",
     }  # fmt: skip
+    seconds = [_seconds([case[key] for case in cases]) for key in WHO]
     told = [form.format(median(case[key] for case in cases)) for key, form in forms.items()]
-    return [cases[0]["table"], f"{cases[0]['rows']:,}", f"{cases[0]['share']:.0%}", *told]
+    first = cases[0]
+    return [first["table"], f"{first['rows']:,}", f"{first['share']:.0%}", *seconds, *told]
+
+
+def _seconds(every: Sequence[float]) -> str:
+    return f"{median(every):.2f} ({min(every):.2f} to {max(every):.2f})"
 
 
 def _lessons(cases: Sequence[Case]) -> Iterator[str]:
