@@ -15,6 +15,7 @@ class Column:
     told: str  # what the heading means
     percent: bool = False
     digits: int = 3  # behind the point, where it is no percentage
+    by_row: bool = False  # every row's method decides what is asked, of the original too
 
     def of(self, cell: Cell) -> list["Column"]:
         """The same for every attribute that leaves; itself, where it is about none."""
@@ -87,6 +88,7 @@ COLUMNS = (
         "the same for an attacker with shadow models. They are other ones in every row, unlearned "
         "by its method, so that only the difference in parentheses says something, and only where "
         "the attack *catches the original*: with how many seeds it would have stands beside it",
+        by_row=True,
     ),
     Column(
         "probe AUC",
@@ -125,7 +127,9 @@ COLUMNS = (
     Column(
         "{} after a re-attack, bits",
         ("re-attack (bits), {}",),
-        "what is read beyond the task after an attacker has trained the whole network to tell it",
+        "what is read beyond the task after an attacker has trained the whole network to tell it; "
+        "in parentheses, the difference to the original, attacked in the same way as the row",
+        by_row=True,
     ),
     Column(
         "parity gap of {}",

@@ -66,16 +66,15 @@ def main() -> None:
     if given.case:
         print(json.dumps(given.case | _measured(given.case, given.data)))
         return
-    path, machine = given.out / "costs.json", f"{MACHINE}, torch {torch.__version__}"
+    path = given.out / "costs.json"
     given.out.mkdir(parents=True, exist_ok=True)
     kept = json.loads(path.read_text())["cases"] if path.exists() else []
     for case in _cases(given.seeds):
         if not any(case.items() <= done.items() for done in kept):
             kept.append(_alone(case, given.data))
-            text = json.dumps({"machine": machine, "cases": kept})
-            path.write_text(text.replace("}, {", "},\n{") + "\n")
+            path.write_text(json.dumps({"cases": kept}).replace("}, {", "},\n{") + "\n")
             print(kept[-1], flush=True)
-    (given.out / "costs.md").write_text("\n".join(_page(kept, machine)))
+    (given.out / "costs.md").write_text("\n".join(_page(kept)))
     (given.out / "costs.svg").write_text(_drawn(kept))
 
 
@@ -106,9 +105,9 @@ def _measured(case: Case, data: str | None) -> Case:
         before = _peak()
         outcome, seconds = _timed(lambda: expunge.unlearn(model, parts, how, task=task))
     return {
-        "rows": len(train), "splitting": splitting, "training": training, "seconds": seconds,
-        "before": before, "megabytes": _peak(), "notes": list(outcome.notes),
-        **_compared(outcome, case),
+        "machine": f"{MACHINE}, torch {torch.__version__}", "rows": len(train),
+        "splitting": splitting, "training": training, "seconds": seconds, "before": before,
+        "megabytes": _peak(), "notes": list(outcome.notes), **_compared(outcome, case),
     }  # fmt: skip
 
 
@@ -201,8 +200,9 @@ def _certificate(model: nn.Module, part: Part) -> float:
     return float(torch.cat([slope.detach().flatten() for slope in slopes]).norm()) / L2
 
 
-def _page(cases: Sequence[Case], machine: str) -> Iterator[str]:
+def _page(cases: Sequence[Case]) -> Iterator[str]:
     yield f"# What Mini-Unlearning costs on tables\n\n{(__doc__ or '').split(chr(10) * 2)[1]}\n"
+    machine = "; ".join(sorted({case["machine"] for case in cases}))
     seeds = ", ".join(map(str, sorted({case["seed"] for case in cases})))
     yield f"Medians over the seeds {seeds}, seconds with the least and the most; on {machine}.\n"
     head = ["table", "rows", "leave", *WHO.values(), "steps of polish", "MB", "MB before",

@@ -61,6 +61,7 @@ def _page(table: Table, found: Found, raw: dict[str, Any]) -> str:
     return "\n".join(head + cells)
 
 
+_ALIKE = 0.8  # of the longer side of an interval: then one number tells both
 _SAME = 1e-3  # by which two machines may differ about one model
 _DRAWN = "Each method beside retraining, cell by cell"
 _USUAL = {
@@ -75,10 +76,11 @@ _USUAL = {
 _READING = """\
 Values are means over seeds with their 95 % interval (Student's; of values that are all 0 or 1,
 Clopper and Pearson's), or without one where all seeds agree; with one seed, the interval is that of
-the test samples. Brackets hold the ends of one that is longer to one side. In parentheses: the
-difference to the model retrained without the forget set, by the same recipe and seed. *Seconds* are
-those of the processor, on one thread; *time* is their share of what retraining takes, extrapolated
-from an epoch over 4,096 samples where it is long; *steps* are updates of the weights.
+the test samples. Brackets hold the ends of one that is longer to one side. In parentheses: of
+seconds, time and steps the least and the most; of all else the difference to the model retrained
+without the forget set, by the same recipe and seed. *Seconds* are those of the processor, on one
+thread; *time* is their share of what retraining takes, extrapolated from an epoch over 4,096
+samples where it is long; *steps* are updates of the weights.
 """
 
 
@@ -121,9 +123,9 @@ def _contest(cell: Cell, found: Found, asked_for: Sequence[Column]) -> str:
     taken = [run["retraining_seconds"] for _, runs in mine for run in runs]
     seconds, blank = _spread(taken, "{:.1f}" if min(taken) > 10 else "{:.2f}"), [""] * 2
     body = [
-        ["untouched", "", *(_common(c, first, "original") for c in columns), *("" for _ in sharp),
+        ["untouched", "", *(_standing(c, first, "original") for c in columns), *("" for _ in sharp),
          "", "", *blank],
-        ["retrained", "", *(_common(c, first, "references") for c in columns),
+        ["retrained", "", *(_standing(c, first, "references") for c in columns),
          *("" for _ in sharp), seconds, "100 %", *blank],
     ]  # fmt: skip
     for row, runs in mine:
@@ -134,11 +136,6 @@ def _contest(cell: Cell, found: Found, asked_for: Sequence[Column]) -> str:
     told = [*standings.exact(mine), *standings.blunt(mine), *_failures(every)]
     seeds = f"Seeds: {_seeds(first)}.{_missing(cell, every)}\n"
     return "\n".join([f"## {cell.name}\n", seeds, grid(head, body, words=2), *told])
-
-
-def _common(column: Column, runs: list[dict[str, Any]], whose: str) -> str:
-    """What stands for all rows; shadow models are each row's own."""
-    return "by row" if column.title == "U-LiRA AUC" else _standing(column, runs, whose)
 
 
 def _every(cell: Cell, found: Found) -> list[tuple[Row, list[dict[str, Any]]]]:
@@ -204,14 +201,23 @@ def _cell(column: Column, runs: list[dict[str, Any]]) -> str:
     if not taken:
         return "-"
     values = [m["value"] for m in taken]
-    apart = [m["value"] - mean(m["references"]) for m in taken if m["references"]]
+    beside = [m["references"] or _original(column, m) for m in taken]
+    apart = [m["value"] - mean(told) for m, told in zip(taken, beside, strict=True) if told]
     shown = _shown(column, values, taken[0]["interval"] if len(values) == 1 else None)
     return f"{shown} ({_number(column, mean(apart), signed=True)})" if apart else shown
+
+
+def _original(column: Column, measurement: dict[str, Any]) -> list[float]:
+    """What a row without references stands beside, if the original was asked as it was."""
+    value = measurement["original"]
+    return [value] if column.by_row and value is not None else []
 
 
 def _standing(column: Column, runs: list[dict[str, Any]], whose: str) -> str:
     """What rows of the same seed stand beside, which is one model's, or the mean of several."""
     values = [mean(told) for told in _told(column, runs, whose).values()]
+    if column.by_row and values:
+        return "by row"
     return _shown(column, values, None) if values else "-"
 
 
@@ -228,7 +234,8 @@ def _told(column: Column, runs: list[dict[str, Any]], whose: str) -> dict[int, l
 
 def _apart(columns: Sequence[Column], runs: list[dict[str, Any]]) -> Iterable[str]:
     """Say where rows do not stand beside the same models."""
-    told = (_told(c, runs, whose) for c in columns for whose in ("original", "references"))
+    common = [c for c in columns if not c.by_row]
+    told = (_told(c, runs, whose) for c in common for whose in ("original", "references"))
     if any(max(each) - min(each) > _SAME for seeds in told for each in seeds.values()):
         yield (
             "- Not all rows were run beside the same models: the first two lines are means of "
@@ -245,9 +252,9 @@ def _shown(column: Column, values: list[float], interval: Sequence[float] | None
         found = mean_interval(torch.tensor(values, dtype=torch.float64))
         interval = (found.low, found.high)
     low, high = interval
-    below, above = (_number(column, side) for side in (centre - low, high - centre))
-    if below == above:
-        return f"{_number(column, centre)} ± {above}"
+    less, more = sorted((centre - low, high - centre))
+    if less >= _ALIKE * more:
+        return f"{_number(column, centre)} ± {_number(column, more)}"
     return f"{_number(column, centre)} [{_number(column, low)} to {_number(column, high)}]"
 
 

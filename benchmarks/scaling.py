@@ -59,7 +59,7 @@ def section(found: Found, settings: Mapping[str, Any]) -> Section:
         for title, key in _SHOWN.items()
         if key != "pass" or settings["what"] == _WIDTH
     ]
-    note = f"‡: what was over the limit, or below {_LEAST:g} s or MB, is no point of it.\n"
+    note = f"‡: without runs over the limit, of less than {_LEAST:g} s in all, or of less MB.\n"
     picture = _drawn(sized, settings["what"])
     return Section((settings["reading"] + "\n", *tables, note), picture=picture)
 

@@ -16,17 +16,18 @@ READING = """\
 Values are means over seeds with their 95 % interval (Student's; of values that are all 0 or 1,
 Clopper and Pearson's), or without one where all seeds agree; with one seed, the interval is that of
 the test samples, and of relearning that of its runs. Brackets hold the ends of one that is longer
-to one side. In parentheses: the difference to the mean of the retrained models. *Retrained* is the
-mean of five models with seeds of their own; a method that makes a model of its own kind stands
-beside five of that kind.
+to one side. In parentheses: of seconds, time and steps the least and the most; of all else the
+difference to the mean of the retrained models. *Retrained* is the mean of five models with seeds of
+their own; a method that makes a model of its own kind stands beside five of that kind.
 
 *Verdict* is what `expunge.judge` says of every seed; *degraded* is who is worse than retraining, by
-accuracy or by loss, on what stays; with any seed, its point in the picture is hollow. *Seconds* are
-those of the processor, on one thread; those of short work are the median of five times. *Time* is
-their share of what retraining takes, which is measured anew before every row; † marks what takes
-more than {cap:.0%} of it with any seed, even with the effort that is named; such methods stand
-below the others. *Passes* counts operations, a forward pass of the training set being one; *memory*
-is the peak beyond what was held before, model and data not counted.
+accuracy or by loss, on what stays; with any seed, its point in the picture is hollow, whose colour
+is the word that most seeds got. *Seconds* are those of the processor, on one thread; those of short
+work are the median of five times. *Time* is their share of what retraining takes, which is measured
+anew before every row; † marks what takes more than {cap:.0%} of it with any seed, even with the
+effort that is named; such methods stand below the others. *Passes* counts operations, a forward
+pass of the training set being one; *memory* is the peak beyond what was held before, model and data
+not counted.
 """
 POWER = "U-LiRA catches the original"
 _GAP, _SHARP = "average gap (points)", "membership AUC, ulira (privacy)"

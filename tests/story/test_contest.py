@@ -132,9 +132,10 @@ def test_methods_within_the_time_come_first_and_the_nearest_before_others():
     assert [row.name for row, _ in standings.ranked(each)] == ["near", "far", "slow"]
     assert standings.title(near, [ran(1.0), ran(1.0)]) == "near (epochs = 3)"
     assert standings.title(slow, [ran(1.0, over=True)]) == "slow †"
-    assert standings.verdicts([ran(1.0), ran(1.0, "residual"), ran(1.0)]) == (
-        "equivalent: 2; residual: 1"
-    )
+    several = [ran(1.0), ran(1.0, "residual, degraded"), ran(1.0)]
+    assert standings.verdicts(several) == "equivalent: 2; residual, degraded: 1"
+    assert (standings.word(several), standings.degraded(several)) == ("equivalent", True)
+    assert not standings.degraded([ran(1.0), ran(1.0, "residual")])
 
 
 def test_what_a_killed_row_had_trained_is_not_trained_again(tmp_path, monkeypatch):
@@ -160,11 +161,12 @@ def test_what_a_killed_row_had_trained_is_not_trained_again(tmp_path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(contest.Ring, "_evidence", killed)
         with pytest.raises(KeyboardInterrupt):
-            ring.tried(row, 0)
+            ring.tried(row, 2)
     first = len(trained)
-    told = ring.tried(row, 0)
+    told = ring.tried(row, 2)
     assert told["apart"] == 0
-    ring.clear(row, 0)
+    assert told["settings"]["seed"] == 2  # another seed is another ensemble
+    ring.clear(row, 2)
     slices = 4 * 4  # of an ensemble; the original's and the reference's are there, one is compared
     assert len(trained) - first == first - 2 * slices + slices
     assert not [*(tmp_path / "begun").iterdir()]

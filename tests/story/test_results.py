@@ -56,6 +56,7 @@ def test_every_row_was_run_with_the_settings_of_today(name):
     for cell, seed, row in places(name):
         run = told.pop(rows.kept(Path(), cell, seed, row).stem)
         assert (run["cell"], run["row"], run["seed"]) == (cell.name, row.name, seed)
+        assert run.get("settings", {}).get("seed", seed) == seed  # where a method has its own
         if "failed" not in run:
             now = dict(given(row))
             assert {key: run["settings"].get(key) for key in now} == now, (cell.name, row.name)

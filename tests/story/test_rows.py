@@ -118,3 +118,23 @@ def test_an_interval_that_is_longer_to_one_side_shows_its_ends():
     share = columns.Column("share", ("share",), "a share", percent=True)
     assert pages._shown(share, [0.0], (0.0, 0.176)) == "0.0 % [0.0 % to 17.6 %]"
     assert pages._shown(share, [0.5], (0.4, 0.6)) == "50.0 % ± 10.0 %"
+    assert pages._shown(share, [0.9721], (0.9671, 0.9767)) == "97.2 % ± 0.5 %"
+
+
+@pytest.mark.parametrize("by_row", [True, False])
+def test_rows_beside_models_of_their_own_are_told(by_row):
+    import columns  # noqa: PLC0415
+    import pages  # noqa: PLC0415
+
+    def run(value, original, references):
+        told = {"value": value, "original": original, "references": references, "interval": None}
+        return {"seed": 0, "measurements": {"x": told}}
+
+    column = columns.Column("x", ("x",), "a number", digits=1, by_row=by_row)
+    alike, apart = [run(2, 1, [3]), run(4, 1, [3])], [run(2, 1, [3]), run(4, 5, [3])]
+    assert pages._standing(column, apart, "original") == ("by row" if by_row else "3.0")
+    assert pages._standing(column, [run(2, None, [])], "references") == "-"
+    assert not [*pages._apart([column], alike)]
+    assert len([*pages._apart([column], apart)]) == (0 if by_row else 1)
+    assert pages._cell(column, apart[1:]) == "4.0 (+1.0)"
+    assert pages._cell(column, [run(4, 5, [])]) == ("4.0 (-1.0)" if by_row else "4.0")
