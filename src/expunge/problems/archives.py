@@ -36,7 +36,7 @@ def _nothing(*_: object) -> Iterable[str]:
 class Form:
     """One way in which a data set is published."""
 
-    files: Mapping[str, Checksum]  # by their places in the data folder
+    files: Mapping[str, Checksum | None]  # by their places in the data folder; None: not known
     read: Callable[[Sequence[Path]], Arrays]
     inside: Callable[[Sequence[Path], Arrays], Iterable[str]] = _nothing  # faults of parts of files
 
@@ -197,10 +197,10 @@ def _first_missing(form: Form, folder: Path) -> str:
     missing = [name for name in form.files if not (folder / name).exists()]
     digest = form.files[missing[0]]
     more = f" and {len(missing) - 1} more beside it" if len(missing) > 1 else ""
-    return missing[0] + (f" ({digest})" if digest.value else "") + more
+    return missing[0] + (f" ({digest})" if digest else "") + more
 
 
 def _faults(form: Form, paths: Sequence[Path]) -> list[str]:
     """Files whose checksums are not those that were published."""
     wanted = zip(paths, form.files.values(), strict=True)
-    return [told for path, each in wanted if (told := each.fault(str(path), path))]
+    return [told for path, each in wanted if each and (told := each.fault(str(path), path))]

@@ -65,7 +65,7 @@ _KINDS: dict[str, Callable[[], Any]] = {
 class Checksum:
     """What a file should have."""
 
-    value: str  # empty: unknown
+    value: str
     kind: Literal["SHA-256", "MD5"] = "SHA-256"
     packed: bool = False  # by gzip; the checksum is then of what is in it
 
@@ -73,8 +73,8 @@ class Checksum:
         return f"{self.kind} {'when unpacked ' if self.packed else ''}{self.value}"
 
     def fault(self, name: str, file: Path | bytes) -> str:
-        """How this file differs from the one that was published; empty: not as far as is known."""
-        found = self._found(file) if self.value else ""
+        """How this file differs from the one that was published; empty: it does not."""
+        found = self._found(file)
         if found == self.value:
             return ""
         what = f"the {self.kind} of {name}{', unpacked,' if self.packed else ''}"
@@ -89,9 +89,9 @@ class Checksum:
             return "not to be had"
 
 
-def published(place: str) -> Checksum:
-    """That of a file in the data folder."""
+def published(place: str) -> Checksum | None:
+    """That of a file in the data folder; None: nobody told it."""
     if place in TOLD:
         return Checksum(TOLD[place], "MD5")
     inside = place.removesuffix(".gz")
-    return Checksum(UNPACKED.get(inside, ""), packed=inside != place)
+    return Checksum(UNPACKED[inside], packed=inside != place) if inside in UNPACKED else None

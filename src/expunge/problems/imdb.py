@@ -172,24 +172,25 @@ def _of_files(files: Mapping[str, bytes], paths: Sequence[Path]) -> Arrays:
         for name in files if (found := _PLACE.fullmatch(name))
     }  # fmt: skip
 
-    def text(name: str) -> str:
-        try:
-            return files[name].decode()
-        except LookupError as why:
-            raise ValueError(f"there is no {_called(paths, name)}") from why
-        except UnicodeDecodeError as why:
-            raise ValueError(f"{_called(paths, name)} is no text: {why}") from why
-
     def reviews(split: str, opinion: str) -> Iterator[Review]:
         films = f"{split}/urls_{opinion}.txt"
-        for k, film in enumerate(text(films).splitlines()):
-            if not _FILM.search(film):
+        for k, film in enumerate(_text(files, paths, films).splitlines()):
+            found, place = _FILM.search(film), f"{split}/{opinion}/{k}"
+            if found is None:
                 raise ValueError(f"line {k + 1} of {_called(paths, films)} names no film: {film}")
-            place = f"{split}/{opinion}/{k}"
-            said = text(names.get(place, f"{place}_*.txt"))
-            yield Review(split, int(opinion == "pos"), _movie(film), said)
+            said = _text(files, paths, names.get(place, f"{place}_*.txt"))
+            yield Review(split, int(opinion == "pos"), int(found[1]), said)
 
     return _told(chain.from_iterable(reviews(*quarter) for quarter in _QUARTERS))
+
+
+def _text(files: Mapping[str, bytes], paths: Sequence[Path], name: str) -> str:
+    if name not in files:
+        raise ValueError(f"there is no {_called(paths, name)}")
+    try:
+        return files[name].decode()
+    except UnicodeDecodeError as why:
+        raise ValueError(f"{_called(paths, name)} is no text: {why}") from why
 
 
 def _called(paths: Sequence[Path], name: str) -> str:
@@ -260,9 +261,7 @@ ARCHIVE = Archive(
             },
             _lines,
         ),
-        Form(
-            {f"text/aclImdb/{half}": Checksum("") for half in ("train", "test")}, _folder, _others
-        ),
+        Form({f"text/aclImdb/{half}": None for half in ("train", "test")}, _folder, _others),
         Form({_TAR: published(_TAR)}, _packed, _others),
     ),
     contents="6b11f125aa9f2e4837d187ecb024c35d1d5a732fd9d3449bcd0a5ae199a86157",

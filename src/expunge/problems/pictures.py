@@ -109,10 +109,10 @@ def _idx_file(path: Path, dimensions: int) -> Array:
 def cifar_forms(folder: str) -> Iterator[Form]:
     """CIFAR's batches for Python, unpacked or as they are fetched."""
     inside = f"{folder}/cifar-10-batches-py"
-    sums = {f"{inside}/{name}": published(f"{inside}/{name}") for name in _BATCHES}
-    yield Form(sums, _unpacked)
+    places = [f"{inside}/{name}" for name in _BATCHES]
+    yield Form({place: published(place) for place in places}, _unpacked)
     tar = f"{folder}/cifar-10-python.tar.gz"
-    yield Form({tar: published(tar)}, _packed, partial(_others, sums=[*sums.values()]))
+    yield Form({tar: published(tar)}, _packed, partial(_others, inside=inside))
 
 
 def _unpacked(paths: Sequence[Path]) -> Arrays:
@@ -128,12 +128,14 @@ def _packed(paths: Sequence[Path]) -> Arrays:
     return _joined([_batch(files[name], f"{name} in {path}") for name in _BATCHES])
 
 
-def _others(paths: Sequence[Path], _found: Arrays, *, sums: Sequence[Checksum]) -> Iterator[str]:
+def _others(paths: Sequence[Path], _found: Arrays, *, inside: str) -> Iterator[str]:
     """Which batches of an archive are not those that were published."""
     (path,) = paths
     files = members(path, _MEMBER)
-    told = (each.fault(f"{n} in {path}", files[n]) for n, each in zip(_BATCHES, sums, strict=True))
-    yield from filter(None, told)
+    for name in _BATCHES:
+        known = published(f"{inside}/{name}")
+        if known and (told := known.fault(f"{name} in {path}", files[name])):
+            yield told
 
 
 def _batch(raw: bytes, name: str) -> Arrays:
