@@ -1,6 +1,9 @@
-"""Small stand-ins for published data: a folder of faces, and nobody who asks for the real ones."""
+"""Small stand-ins for published data: a folder of faces, noise in the forms of others."""
 
+import gzip
 import io
+import pickle
+import struct
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 from expunge.problems import adult, clinc150, utkface, yaleb
 
 N = 30
+STRIP = 3  # pictures of a batch
 
 
 @pytest.fixture
@@ -47,3 +51,69 @@ def faces(stand_ins):
         split_names=np.array(["train", "val", "test"]),
     )
     return stand_ins
+
+
+@pytest.fixture
+def coloured():
+    """Six training batches' worth of tiny noise, and a test set."""
+    draw = np.random.default_rng(0).integers
+    train, test = 5 * STRIP, 2
+    return {
+        "x_train": draw(0, 256, (train, 3, 32, 32), dtype=np.uint8),
+        "y_train": draw(0, 10, train),
+        "x_test": draw(0, 256, (test, 3, 32, 32), dtype=np.uint8),
+        "y_test": draw(0, 10, test),
+    }
+
+
+@pytest.fixture
+def grey():
+    draw = np.random.default_rng(1).integers
+    return {
+        f"{what}_{part}": draw(0, 256, (n, 1, 28, 28), dtype=np.uint8)
+        if what == "x" else draw(0, 10, n)
+        for part, n in (("train", 7), ("test", 3)) for what in "xy"
+    }  # fmt: skip
+
+
+@pytest.fixture
+def idx():
+    """Write an IDX file."""
+    return _idx
+
+
+@pytest.fixture
+def batches():
+    """Write CIFAR's own form: five training batches and one of tests, pickled."""
+    return _batches
+
+
+@pytest.fixture
+def both():
+    """Whether two sets of arrays are alike."""
+    return _both
+
+
+def _idx(path, values):
+    head = struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape)
+    raw = head + values.astype(np.uint8).tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(raw) if path.suffix == ".gz" else raw)
+
+
+def _batches(folder, arrays):
+    folder.mkdir(parents=True, exist_ok=True)
+    for k in range(1, 6):
+        rows = slice((k - 1) * STRIP, k * STRIP)
+        _batch(folder / f"data_batch_{k}", arrays["x_train"][rows], arrays["y_train"][rows])
+    _batch(folder / "test_batch", arrays["x_test"], arrays["y_test"])
+
+
+def _batch(path, x, y):
+    told = {b"data": x.reshape(len(x), -1), b"labels": y.tolist(), b"batch_label": b"one"}
+    path.write_bytes(pickle.dumps(told, protocol=2))
+
+
+def _both(one, other):
+    assert sorted(one) == sorted(other)
+    return all(np.array_equal(one[name], other[name]) for name in one)

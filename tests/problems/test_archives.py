@@ -1,11 +1,9 @@
 """Data sets in a folder: every form holds the same, and what is missing or damaged is named."""
 
-import gzip
 import io
 import lzma
 import os
 import pickle
-import struct
 import tarfile
 from dataclasses import replace
 from hashlib import sha256
@@ -26,29 +24,6 @@ STRIP = 3
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("EXPUNGE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
-
-
-@pytest.fixture
-def coloured():
-    """Six training batches' worth of tiny noise, and a test set."""
-    draw = np.random.default_rng(0).integers
-    train, test = 5 * STRIP, 2
-    return {
-        "x_train": draw(0, 256, (train, 3, 32, 32), dtype=np.uint8),
-        "y_train": draw(0, 10, train),
-        "x_test": draw(0, 256, (test, 3, 32, 32), dtype=np.uint8),
-        "y_test": draw(0, 10, test),
-    }
-
-
-@pytest.fixture
-def grey():
-    draw = np.random.default_rng(1).integers
-    return {
-        f"{what}_{part}": draw(0, 256, (n, 1, 28, 28), dtype=np.uint8)
-        if what == "x" else draw(0, 10, n)
-        for part, n in (("train", 7), ("test", 3)) for what in "xy"
-    }  # fmt: skip
 
 
 def stored(path, arrays):
@@ -72,34 +47,8 @@ def stored(path, arrays):
     np.savez(path, **kept)
 
 
-def idx(path, values):
-    head = struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape)
-    raw = head + values.astype(np.uint8).tobytes()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(raw) if path.suffix == ".gz" else raw)
-
-
-def batches(folder, arrays):
-    """CIFAR's own form: five training batches and one of tests, pickled."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for k in range(1, 6):
-        rows = slice((k - 1) * STRIP, k * STRIP)
-        batch(folder / f"data_batch_{k}", arrays["x_train"][rows], arrays["y_train"][rows])
-    batch(folder / "test_batch", arrays["x_test"], arrays["y_test"])
-
-
-def batch(path, x, y):
-    told = {b"data": x.reshape(len(x), -1), b"labels": y.tolist(), b"batch_label": b"one"}
-    path.write_bytes(pickle.dumps(told, protocol=2))
-
-
-def both(one, other):
-    assert sorted(one) == sorted(other)
-    return all(np.array_equal(one[name], other[name]) for name in one)
-
-
 @pytest.mark.parametrize("end", ["", ".gz"])
-def test_idx_files_hold_what_encoded_strips_do(tmp_path, grey, end):
+def test_idx_files_hold_what_encoded_strips_do(tmp_path, grey, end, idx, both):
     archive = Archive("Grey", "home", (strips("g.npz", "", "y_train", "y_test"),), contents(grey))
     stored(tmp_path / "one" / "g.npz", grey)
     assert both(archive.arrays(tmp_path / "one"), grey)
@@ -111,7 +60,7 @@ def test_idx_files_hold_what_encoded_strips_do(tmp_path, grey, end):
 
 
 @pytest.mark.parametrize("packed_", [False, True])
-def test_pickled_batches_hold_what_encoded_strips_do(tmp_path, coloured, packed_):
+def test_pickled_batches_hold_what_encoded_strips_do(tmp_path, coloured, packed_, batches, both):
     archive = Archive("CIFAR", "home", (*cifar_forms("c"),), contents(coloured))
     folder = tmp_path / "c" / "cifar-10-batches-py"
     batches(folder, coloured)
@@ -122,7 +71,7 @@ def test_pickled_batches_hold_what_encoded_strips_do(tmp_path, coloured, packed_
     assert both(archive.arrays(tmp_path), coloured)
 
 
-def test_a_batch_as_python_two_wrote_it_is_read(tmp_path, coloured):
+def test_a_batch_as_python_two_wrote_it_is_read(tmp_path, coloured, batches, both):
     archive = Archive("CIFAR", "home", (*cifar_forms("c"),), contents(coloured))
     folder = tmp_path / "c" / "cifar-10-batches-py"
     batches(folder, coloured)
@@ -132,7 +81,7 @@ def test_a_batch_as_python_two_wrote_it_is_read(tmp_path, coloured):
     assert both(archive.arrays(tmp_path), coloured)
 
 
-def test_a_batch_that_would_do_something_is_refused(tmp_path, coloured):
+def test_a_batch_that_would_do_something_is_refused(tmp_path, coloured, batches):
     class Malice:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "done"),)
@@ -146,7 +95,7 @@ def test_a_batch_that_would_do_something_is_refused(tmp_path, coloured):
     assert not (tmp_path / "done").exists()
 
 
-def test_pictures_are_decoded_once(tmp_path, grey, monkeypatch):
+def test_pictures_are_decoded_once(tmp_path, grey, monkeypatch, both):
     archive = Archive("Grey", "home", (strips("g.npz", "", "y_train", "y_test"),), contents(grey))
     stored(tmp_path / "g.npz", grey)
     once = archive.arrays(tmp_path)
@@ -155,7 +104,7 @@ def test_pictures_are_decoded_once(tmp_path, grey, monkeypatch):
     assert both(archive.arrays(tmp_path), once)
 
 
-def test_what_was_not_written_to_its_end_is_made_again(tmp_path, grey):
+def test_what_was_not_written_to_its_end_is_made_again(tmp_path, grey, both):
     made = []
     (tmp_path / "x_train.npy").write_bytes(b"half")
     for _ in range(2):
@@ -164,7 +113,7 @@ def test_what_was_not_written_to_its_end_is_made_again(tmp_path, grey):
     assert both(found, grey)
 
 
-def test_a_changed_file_is_read_anew(tmp_path, grey):
+def test_a_changed_file_is_read_anew(tmp_path, grey, both):
     archive = Archive("Grey", "home", (strips("g.npz", "", "y_train", "y_test"),), "")
     stored(tmp_path / "g.npz", grey)
     archive.arrays(tmp_path)
